@@ -1,0 +1,1 @@
+"""Alarm conditions: when they begin and end, and how that is told."""

@@ -1,0 +1,1 @@
+"""Device definitions: which message is of which device, and what is in it."""

@@ -1,0 +1,1 @@
+"""Time series stores that drain the journal."""
