@@ -1,0 +1,1 @@
+"""Simulated bedside devices and the load test: they know the hub only from outside."""

@@ -1,0 +1,1 @@
+"""One module a command of `ward-sims`, and the options that they share."""
