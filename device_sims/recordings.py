@@ -116,7 +116,7 @@ def _read_wfdb(header: Path) -> Recording:
         raise InputError("WFDB records need one more package: pip install 'wardhub[wfdb]'") from None
     try:
         with warnings.catch_warnings():  # wfdb calls pandas in ways that pandas 3.1 deprecates
-            warnings.simplefilter("ignore", DeprecationWarning)
+            warnings.simplefilter("ignore")
             record = wfdb.rdrecord(str(header.with_suffix("")))
     except (OSError, ValueError, IndexError) as error:
         raise InputError(f"{header}: not a WFDB record that can be read: {error}") from None
