@@ -1,6 +1,13 @@
 """What the hub knows of one device while it runs: one mutable record, shared by the steps of the line."""
 
+from typing import TYPE_CHECKING
+
+from hub.clock import DeviceClock
 from hub.model import Value
+
+if TYPE_CHECKING:
+    from hub.alarms.conditions import Condition
+    from hub.alarms.limits import Limits
 
 
 class Latest:
@@ -25,11 +32,16 @@ class Device:
     __slots__ = (
         "area",
         "battery",
+        "clock",
+        "conditions",
         "definition",
         "id",
         "interval_s",
         "latest",
+        "limits",
+        "limits_version",
         "received_ns",
+        "rejected_ns",
         "site",
         "state",
         "time_ns",
@@ -47,6 +59,14 @@ class Device:
         self.state: str | None = None
         """online, offline or standby as its status says; None before it said anything."""
         self.battery: float | None = None
+        self.clock = DeviceClock()
+        self.limits: Limits | None = None
+        """The alarm limits of the patient it is at, as of `limits_version` of the registry."""
+        self.limits_version = -1
+        self.conditions: dict[tuple[str, str], Condition] = {}
+        """Alarm conditions that are pending or present, by parameter ("" for none) and condition."""
+        self.rejected_ns = 0
+        """When something of it was last rejected, hub time; 0 for never."""
         self.latest: dict[str, Latest] = {}
         """By vocabulary name."""
         self.time_ns = 0
