@@ -111,13 +111,13 @@ def _read_psv(path: Path) -> Recording:
 
 def _read_wfdb(header: Path) -> Recording:
     try:
-        import wfdb
-    except ImportError:
-        raise InputError("WFDB records need one more package: pip install 'wardhub[wfdb]'") from None
-    try:
         with warnings.catch_warnings():  # wfdb calls pandas in ways that pandas 3.1 deprecates
             warnings.simplefilter("ignore")
+            import wfdb
+
             record = wfdb.rdrecord(str(header.with_suffix("")))
+    except ImportError:
+        raise InputError("WFDB records need one more package: pip install 'wardhub[wfdb]'") from None
     except (OSError, ValueError, IndexError) as error:
         raise InputError(f"{header}: not a WFDB record that can be read: {error}") from None
     interval_s = 1.0 / record.fs
