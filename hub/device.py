@@ -44,6 +44,7 @@ class Device:
         "rejected_ns",
         "site",
         "state",
+        "state_ns",
         "time_ns",
     )
 
@@ -58,6 +59,8 @@ class Device:
         """Seconds between two observations that it declares."""
         self.state: str | None = None
         """online, offline or standby as its status says; None before it said anything."""
+        self.state_ns = 0
+        """Since when, corrected time."""
         self.battery: float | None = None
         self.clock = DeviceClock()
         self.limits: Limits | None = None

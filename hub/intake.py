@@ -1,0 +1,226 @@
+"""From messages to a batch: decode, normalise, identify. What can't be used becomes a rejection."""
+
+import logging
+
+from msgspec import Struct
+
+from hub.clock import ClockLimits
+from hub.device import Device
+from hub.devices.decode import AlarmSent, Item, Observed, Refused, SightingSent, StatusSent, WaveformSent
+from hub.duplicates import Duplicates, payload_hash
+from hub.model import (
+    FORMAT_VERSION,
+    Batch,
+    DeviceAlarm,
+    DeviceStatus,
+    Message,
+    Rejection,
+    Sighting,
+    Waveform,
+)
+from hub.normalise import determination_time, normalise
+from hub.roster import Endpoint, Roster, TooManyDevices
+
+_log = logging.getLogger(__name__)
+
+MAX_REASONS = 10
+"""Faults told of one message; the others are counted."""
+
+
+class Taken(Struct):
+    """What one delivery held: the batch to journal, and whose each reading is."""
+
+    batch: Batch
+    devices: list[Device]
+    """The device of each of `batch.readings`, in the same order."""
+    rejecting: list[tuple[Device, str, list[Refused]]]
+    """Devices that sent something unusable, the topic, and what was wrong."""
+    duplicates: int = 0
+    rejected_messages: int = 0
+
+
+def empty_batch(received_ns: int) -> Batch:
+    """Return a batch that holds nothing yet."""
+    return Batch(FORMAT_VERSION, received_ns, [], [], [], [], [], [])
+
+
+class Intake:
+    """Sorts out what messages hold. Keeps no state but the roster's and the duplicate window's."""
+
+    def __init__(self, roster: Roster, duplicates: Duplicates, limits: ClockLimits) -> None:
+        self._roster = roster
+        self._duplicates = duplicates
+        self._limits = limits
+
+    def take(self, messages: list[Message], received_ns: int, *, journalled: bool = True) -> Taken:
+        """Sort out messages in the order of their arrival.
+
+        `journalled` False is the live lane: the duplicate window is left alone, since the same messages come
+        again to be journalled.
+        """
+        taken = Taken(empty_batch(received_ns), [], [])
+        for message in messages:
+            try:
+                endpoint = self._roster.endpoint(message.topic)
+                if endpoint is None:
+                    self._reject(taken, message, None, [Refused("$", self._roster.explain(message.topic))])
+                    continue
+                refused: list[Refused] = []
+                for position, item in enumerate(endpoint.decode(message.payload)):
+                    if type(item) is Observed:
+                        self._observed(taken, message, endpoint, item, position, refused, journalled)
+                    else:
+                        self._other(taken, message, endpoint, item, position, refused)
+                if refused:
+                    self._reject(taken, message, endpoint, refused)
+            except TooManyDevices:
+                reason = "the hub knows as many devices as it is set to; raise line.max_devices"
+                self._reject(taken, message, None, [Refused("$", reason)])
+            except Exception:  # a fault of ours must not block the line: the message is kept and told
+                _log.exception("a message could not be sorted out; it is in the rejects")
+                reason = "the hub failed to sort this message out; see its log, then replay the reject"
+                self._reject(taken, message, None, [Refused("$", reason)])
+        return taken
+
+    def _observed(
+        self,
+        taken: Taken,
+        message: Message,
+        endpoint: Endpoint,
+        observed: Observed,
+        position: int,
+        refused: list[Refused],
+        journalled: bool,
+    ) -> None:
+        device = endpoint.device
+        index = endpoint.index
+        if observed.device is not None or device is None or observed.channel != endpoint.route.channel:
+            device = self._owner(endpoint, observed.device, message.topic)
+            index = self._roster.index(device.site, device.id, observed.channel)
+        seq = observed.seq
+        if seq < 0:
+            seq = payload_hash(message.payload) + position
+        # Without a time and a number of its own a message can't be told from its like: only what the broker
+        # marks as sent again may be taken for a duplicate. A reading twice is better than one lost.
+        if (
+            journalled
+            and (observed.time_ns or (observed.seq >= 0 and message.duplicate))
+            and self._duplicates.seen(index, observed.time_ns, seq)
+        ):
+            taken.duplicates += 1
+            return
+        reading = normalise(
+            observed,
+            site=device.site,
+            device=device.id,
+            clock=device.clock,
+            limits=self._limits,
+            received_ns=taken.batch.received_ns,
+            seq=seq,
+            refused=refused,
+        )
+        if reading.values or reading.exceptions:
+            taken.batch.readings.append(reading)
+            taken.devices.append(device)
+
+    def _other(
+        self,
+        taken: Taken,
+        message: Message,
+        endpoint: Endpoint,
+        item: Item,
+        position: int,
+        refused: list[Refused],
+    ) -> None:
+        if isinstance(item, Refused):
+            refused.append(item)
+            return
+        device = endpoint.device
+        if device is None or item.device is not None:
+            device = self._owner(endpoint, item.device, message.topic)
+        site, name, batch = device.site, device.id, taken.batch
+        received_ns = batch.received_ns
+        time_ns = received_ns
+        if item.time_ns:
+            time_ns = device.clock.correct(item.time_ns, received_ns, self._limits)
+        if isinstance(item, StatusSent):
+            batch.statuses.append(
+                DeviceStatus(
+                    site,
+                    name,
+                    time_ns,
+                    received_ns,
+                    item.state,  # type: ignore[arg-type] # decoders give one of the three states
+                    item.battery,
+                    item.firmware,
+                    item.interval_s,
+                    message.retained,
+                )
+            )
+        elif isinstance(item, AlarmSent):
+            batch.device_alarms.append(
+                DeviceAlarm(
+                    site,
+                    name,
+                    time_ns,
+                    received_ns,
+                    item.condition,
+                    item.presence,
+                    item.priority,
+                    item.kind,
+                    item.parameter,
+                    item.text,
+                )
+            )
+        elif isinstance(item, SightingSent):
+            batch.sightings.append(
+                Sighting(
+                    site, name, item.beacon, time_ns, received_ns, item.rssi, item.tx_power, item.battery
+                )
+            )
+        elif isinstance(item, WaveformSent):
+            seq = item.seq if item.seq >= 0 else payload_hash(message.payload) + position
+            batch.waveforms.append(
+                Waveform(
+                    site,
+                    name,
+                    item.waveform,
+                    determination_time(time_ns, seq),
+                    received_ns,
+                    seq,
+                    item.rate,
+                    item.scale,
+                    item.offset,
+                    item.unit or "",
+                    item.samples,
+                )
+            )
+
+    def _owner(self, endpoint: Endpoint, named: str | None, topic: str) -> Device:
+        if named is None and endpoint.device is not None:
+            return endpoint.device
+        return self._roster.device(endpoint.route.site, named or "", endpoint.route, topic)
+
+    def _reject(
+        self, taken: Taken, message: Message, endpoint: Endpoint | None, refused: list[Refused]
+    ) -> None:
+        device = endpoint.device if endpoint else None
+        if device is None and endpoint and refused[0].device:
+            device = self._roster.find(endpoint.route.site, refused[0].device)
+        told = [f"{one.path}: {one.reason}" for one in refused[1:MAX_REASONS]]
+        if len(refused) > MAX_REASONS:
+            told.append(f"and {len(refused) - MAX_REASONS} more")
+        taken.rejected_messages += 1
+        taken.batch.rejections.append(
+            Rejection(
+                message.topic,
+                message.payload,
+                refused[0].path,
+                "; ".join([refused[0].reason, *told]),
+                taken.batch.received_ns,
+                device.site if device else None,
+                device.id if device else None,
+            )
+        )
+        if device is not None:
+            taken.rejecting.append((device, message.topic, refused))

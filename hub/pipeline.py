@@ -1,0 +1,155 @@
+"""The line: receive, decode, normalise, attribute, alarms and live values, journal, acknowledge."""
+
+from asyncio import Future
+from collections.abc import Callable
+from functools import partial
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from hub.alarms.conditions import Conditions
+from hub.device import Device
+from hub.devices.decode import Refused
+from hub.failpoint import failpoint
+from hub.intake import Intake, Taken
+from hub.journal import Journal
+from hub.live import Live
+from hub.model import DeviceStatus, Reading
+from hub.mqtt.session import Delivery, Session
+from hub.roster import Roster
+
+TellRejects = Callable[[Device, str, list[Refused]], None]
+
+
+class Counts(Struct):
+    """What went through the line since the hub started."""
+
+    messages: int = 0
+    readings: int = 0
+    values: int = 0
+    duplicates: int = 0
+    rejected: int = 0
+    durable: int = 0
+    """Readings that the journal holds."""
+    live_lane: int = 0
+
+
+class Line:
+    """Takes messages from the broker's packet to its acknowledgement."""
+
+    def __init__(
+        self,
+        *,
+        intake: Intake,
+        roster: Roster,
+        conditions: Conditions,
+        live: Live,
+        journal: Journal,
+        tell_rejects: TellRejects,
+        backlog_ns: int,
+        max_pending: int,
+        keep_raw: bool,
+    ) -> None:
+        self.counts = Counts()
+        self._intake = intake
+        self._roster = roster
+        self._conditions = conditions
+        self._live = live
+        self._journal = journal
+        self._tell_rejects = tell_rejects
+        self._backlog_ns = backlog_ns
+        self._max_pending = max_pending
+        self._keep_raw = keep_raw
+        self._pending = 0
+        self._held_back: set[Session] = set()
+
+    def receive(self, delivery: Delivery) -> None:
+        """Take what a persistent session delivered. Acknowledged only when the journal holds it."""
+        messages = delivery.messages
+        taken = self._intake.take(messages, delivery.received_ns)
+        failpoint("line:taken")
+        self._tell(taken)
+        failpoint("line:told")
+        durable = self._journal.append(taken.batch, messages if self._keep_raw else ())
+        durable.add_done_callback(partial(self._acknowledge, delivery, taken))
+        self._count(taken, len(messages))
+        self._pending += len(messages)
+        if self._pending > self._max_pending:
+            self._held_back.add(delivery.session)
+            delivery.session.pause()
+
+    def receive_live(self, delivery: Delivery) -> None:
+        """Take what the live lane delivered: for alarms and live values; the same comes again to be kept."""
+        self._tell(self._intake.take(delivery.messages, delivery.received_ns, journalled=False))
+        self.counts.live_lane += len(delivery.messages)
+
+    def _tell(self, taken: Taken) -> None:
+        """Let alarms and live values follow: at once, before any disk or database."""
+        batch = taken.batch
+        for device, reading in zip(taken.devices, batch.readings, strict=True):
+            self._follow(device, reading)
+        for status in batch.statuses:
+            self._follow_status(status)
+        for alarm in batch.device_alarms:
+            device = self._roster.find(alarm.site, alarm.device)
+            if device and alarm.received_ns - alarm.time_ns <= self._backlog_ns:
+                self._conditions.device_raised(device, alarm, alarm.received_ns)
+        for waveform in batch.waveforms:
+            self._live.waveform(waveform)
+        for device, topic, refused in taken.rejecting:
+            device.rejected_ns = batch.received_ns
+            self._tell_rejects(device, topic, refused)
+
+    def _follow(self, device: Device, reading: Reading) -> None:
+        received_ns = device.received_ns = reading.received_ns
+        if reading.time_ns > device.time_ns:
+            device.time_ns = reading.time_ns
+        else:
+            values = {
+                name: value for name, value in reading.values.items() if _is_news(device, name, reading)
+            }
+            if not values:
+                return
+            reading = replace(reading, values=values, exceptions=None)
+        if received_ns - reading.time_ns <= self._backlog_ns:
+            self._conditions.observe(device, reading, received_ns)
+        self._live.update(device, reading)
+        if device.state == "offline" and reading.time_ns > device.state_ns:
+            device.state = None  # it lives, whatever its last will said
+            self._conditions.technical(device, "device_offline", False, "", received_ns)
+
+    def _follow_status(self, status: DeviceStatus) -> None:
+        device = self._roster.find(status.site, status.device)
+        if device is None or status.time_ns < device.state_ns:
+            return
+        device.state, device.state_ns = status.state, status.time_ns
+        device.received_ns = status.received_ns
+        device.battery = status.battery
+        device.interval_s = status.interval_s or device.interval_s
+        self._conditions.status(device, status, status.received_ns)
+
+    def _acknowledge(self, delivery: Delivery, taken: Taken, durable: Future[int]) -> None:
+        if durable.cancelled():
+            return  # the hub is stopping; the broker sends these again
+        failpoint("line:durable")
+        delivery.acknowledge()
+        failpoint("line:acknowledged")
+        self.counts.durable += len(taken.batch.readings)
+        self._pending -= len(delivery.messages)
+        if self._held_back and self._pending < self._max_pending // 2:
+            for session in self._held_back:
+                session.resume()
+            self._held_back.clear()
+
+    def _count(self, taken: Taken, messages: int) -> None:
+        counts, readings = self.counts, taken.batch.readings
+        counts.messages += messages
+        counts.readings += len(readings)
+        counts.values += sum([len(reading.values) for reading in readings])
+        counts.duplicates += taken.duplicates
+        counts.rejected += taken.rejected_messages
+
+
+def _is_news(device: Device, name: str, reading: Reading) -> bool:
+    latest = device.latest.get(name)
+    return latest is None or latest.time_ns < reading.time_ns
