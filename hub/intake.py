@@ -1,6 +1,7 @@
 """From messages to a batch: decode, normalise, identify. What can't be used becomes a rejection."""
 
 import logging
+import traceback
 
 from msgspec import Struct
 
@@ -76,8 +77,10 @@ class Intake:
             except TooManyDevices:
                 reason = "the hub knows as many devices as it is set to; raise line.max_devices"
                 self._reject(taken, message, None, [Refused("$", reason)])
-            except Exception:  # a fault of ours must not block the line: the message is kept and told
-                _log.exception("a message could not be sorted out; it is in the rejects")
+            except Exception as fault:  # noqa: BLE001 - a fault of ours must not block the line
+                # Neither the exception's text nor its values are logged: they may hold patient data.
+                where = traceback.extract_tb(fault.__traceback__)[-1]
+                _log.error("%s at %s:%s; see the rejects", type(fault).__name__, where.filename, where.lineno)
                 reason = "the hub failed to sort this message out; see its log, then replay the reject"
                 self._reject(taken, message, None, [Refused("$", reason)])
         return taken
