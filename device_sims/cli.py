@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from device_sims.commands.replay import replay
+from device_sims.commands.ward import ward
 from device_sims.errors import SimsError
 
 app = typer.Typer(
@@ -19,6 +20,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(replay)
+app.command()(ward)
 
 
 @app.callback()

@@ -11,13 +11,13 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
+from device_sims.clock import Clock, rfc3339
 from device_sims.errors import BrokerError, LostError
 from device_sims.recordings import Recording, Value
 from device_sims.target import Target
@@ -34,29 +34,6 @@ class Device:
     site: str
     area: str
     id: str
-
-
-@dataclass(frozen=True)
-class Clock:
-    """How fast time runs and what the device's clock shows.
-
-    With the same epoch and speed given to the hub (`--time-epoch`, `--time-scale`), both clocks run alike.
-    """
-
-    speed: float
-    """Recorded seconds a second; 0 sends as fast as the broker acknowledges."""
-    epoch_ms: int | None = None
-    """Device clock = epoch + (wall clock - epoch) * speed; the start of the replay where None."""
-    start_ms: int | None = None
-    """Device time of the first row, whatever epoch and speed say."""
-
-    def first_ms(self, wall_ms: int) -> int:
-        """Device time of the first row when the replay starts at `wall_ms`."""
-        if self.start_ms is not None:
-            return self.start_ms
-        if self.epoch_ms is None or self.speed == 0:
-            return wall_ms
-        return self.epoch_ms + round((wall_ms - self.epoch_ms) * self.speed)
 
 
 class Acknowledgements(Protocol):
@@ -85,12 +62,6 @@ class Sent:
     time: str | int
     seq: int
     values: dict[str, Value]
-
-
-def rfc3339(epoch_ms: int) -> str:
-    """Write milliseconds since the epoch as RFC 3339 in UTC."""
-    moment = datetime.fromtimestamp(epoch_ms // 1000, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{epoch_ms % 1000:03d}Z"
 
 
 def message(recording: Recording, row: int, first_ms: int) -> tuple[Sent, bytes]:

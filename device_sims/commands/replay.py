@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from device_sims.acked_log import AckedLog
+from device_sims.clock import Clock
 from device_sims.commands.options import (
     BrokerOption,
     CaFileOption,
@@ -24,7 +25,7 @@ from device_sims.commands.options import (
 from device_sims.errors import InputError, SimsError
 from device_sims.progress import bar
 from device_sims.recordings import read_recording
-from device_sims.replay import Clock, Device, Replay
+from device_sims.replay import Device, Replay
 from device_sims.target import parse_target
 
 

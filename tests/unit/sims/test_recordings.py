@@ -1,21 +1,10 @@
 import json
-import os
 from pathlib import Path
 
 import pytest
 
 from device_sims.errors import InputError
 from device_sims.recordings import BIDMC_NAMES, read_recording
-
-DATA = Path(__file__).parents[4] / "shared" / "data" / "numerics"
-
-
-def data(name: str) -> Path:
-    if not (DATA / name).exists():
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"{DATA / name} is missing: CI must have the recorded data")
-        pytest.skip(f"{DATA / name} is missing: the recorded data is beside the repository, not in it")
-    return DATA / name
 
 
 def test_blanks_before_column_names_are_no_part_of_them(tmp_path: Path) -> None:
@@ -70,10 +59,10 @@ def test_a_psv_sends_only_vital_signs_that_were_ever_measured(tmp_path: Path) ->
     assert recording.offsets_ms == [0, 3_600_000]
 
 
-def test_every_bidmc_file_gives_exactly_the_values_that_the_facts_count() -> None:
-    facts = json.loads(data("bidmc_facts.json").read_text())
+def test_every_bidmc_file_gives_exactly_the_values_that_the_facts_count(recorded: Path) -> None:
+    facts = json.loads((recorded / "numerics" / "bidmc_facts.json").read_text())
     for name, fact in facts["files"].items():
-        recording = read_recording(data("bidmc") / name)
+        recording = read_recording(recorded / "numerics" / "bidmc" / name)
         assert len(recording.rows) == fact["rows"]
         for column, parameter in BIDMC_NAMES.items():
             values = [row[parameter] for row in recording.rows]
@@ -83,8 +72,8 @@ def test_every_bidmc_file_gives_exactly_the_values_that_the_facts_count() -> Non
             assert sum(valid) == fact[column]["sum"], (name, column)
 
 
-def test_a_wfdb_zero_stays_zero_and_a_wfdb_missing_is_no_value() -> None:
-    recording = read_recording(data("mimic2_numerics") / "s00001-2896-10-10-00-31n")
+def test_a_wfdb_zero_stays_zero_and_a_wfdb_missing_is_no_value(recorded: Path) -> None:
+    recording = read_recording(recorded / "numerics" / "mimic2_numerics" / "s00001-2896-10-10-00-31n")
     assert recording.format == "mimic2"
     assert len(recording.rows) == 1936
     assert recording.offsets_ms[:3] == [0, 60_000, 120_000]
@@ -94,6 +83,6 @@ def test_a_wfdb_zero_stays_zero_and_a_wfdb_missing_is_no_value() -> None:
     assert recording.rows[-1]["SpO2"] == 0.0
 
 
-def test_a_wfdb_record_may_be_named_by_its_header() -> None:
-    by_header = read_recording(data("mimic2_numerics") / "s00001-2896-10-10-00-31n.hea")
-    assert by_header == read_recording(data("mimic2_numerics") / "s00001-2896-10-10-00-31n")
+def test_a_wfdb_record_may_be_named_by_its_header(recorded: Path) -> None:
+    record = recorded / "numerics" / "mimic2_numerics" / "s00001-2896-10-10-00-31n"
+    assert read_recording(record.with_name(record.name + ".hea")) == read_recording(record)

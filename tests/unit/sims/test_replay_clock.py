@@ -4,8 +4,9 @@ from datetime import datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
+from device_sims.clock import Clock, rfc3339
 from device_sims.recordings import Recording
-from device_sims.replay import Clock, message, rfc3339
+from device_sims.replay import message
 
 
 def test_without_an_epoch_the_device_clock_starts_now() -> None:
