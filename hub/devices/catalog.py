@@ -1,0 +1,189 @@
+"""All device definitions, and which of them a topic means."""
+
+from collections.abc import Sequence
+from datetime import tzinfo
+from functools import partial
+from pathlib import Path
+from typing import Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from msgspec import Struct
+
+from hub.devices import definition_file
+from hub.devices.decode import Decode, Item, Refused
+from hub.devices.definition import Definition, Topic
+from hub.devices.native import DECODERS
+from hub.devices.payload import UnreadableError, parse
+from hub.devices.problem import DefinitionErrors, Problem
+from hub.devices.reader import Reader
+from hub.mqtt.topics import NATIVE_PREFIX, TopicPattern, is_id
+
+BUILT_IN: Final = Path(__file__).with_name("definitions")
+DEFAULT_AREA: Final = "main"
+
+
+class Route(Struct, frozen=True):
+    """What a topic means. The line keeps it: it holds for as long as the catalog does."""
+
+    definition: str
+    """Name of the definition; several that share the topic are joined by `+`."""
+    site: str
+    area: str
+    device: str | None
+    """The device that the topic names, a gateway perhaps; None where only the payload names one."""
+    channel: str
+    interval_s: float
+    decode: Decode
+    """Never raises."""
+
+
+class _Entry(Struct, frozen=True):
+    name: str
+    definition: Definition
+    topic: Topic
+    pattern: TopicPattern
+    reader: Reader | None
+
+
+class Catalog:
+    """The definitions that a hub works with. Immutable once loaded."""
+
+    def __init__(self, entries: Sequence[_Entry], *, site: str) -> None:
+        self._entries = tuple(entries)
+        self._site = site
+        self.filters: list[str] = list(dict.fromkeys(entry.pattern.filter for entry in entries))
+        """The MQTT filters to subscribe to, hub to device channels never among them."""
+        self.definitions: dict[str, Definition] = {entry.name: entry.definition for entry in entries}
+
+    @classmethod
+    def load(cls, folders: Sequence[Path] = (), *, site: str = "main", zone: str = "UTC") -> "Catalog":
+        """Load the built-in definitions and the `*.toml` of the folders; the later of one name counts.
+
+        `site` is the site of formats that name none, `zone` the IANA zone of times without one.
+        Raises DefinitionErrors with every error of every file.
+        """
+        files: dict[str, Path] = {}
+        problems: list[Problem] = []
+        for folder in (BUILT_IN, *folders):
+            if not folder.is_dir():
+                problems.append(Problem(str(folder), 0, "", "is no folder: name one with *.toml in it"))
+            files.update({file.stem: file for file in sorted(folder.glob("*.toml"))})
+        if not is_id(site):
+            problems.append(Problem("settings", 0, "site", "use 1 to 64 of the characters A-Z a-z 0-9 _ -"))
+        try:
+            site_zone: tzinfo = ZoneInfo(zone)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            problems.append(Problem("settings", 0, "zone", f"{zone!r} is no IANA zone such as Europe/Berlin"))
+            site_zone = ZoneInfo("UTC")
+        entries: list[_Entry] = []
+        for name, file in files.items():
+            definition, found = definition_file.read(file)
+            problems += [problem for problem in found if problem.severity == "error"]
+            if definition is not None:
+                entries += _entries(name, definition, site_zone)
+        problems += conflicts(entries, files)
+        if problems:
+            raise DefinitionErrors(problems)
+        return cls(entries, site=site)
+
+    def resolve(self, topic: str) -> Route | None:
+        """Return what a topic means; None where no definition takes it, `explain` says why."""
+        found = [
+            (entry, parts) for entry in self._entries if (parts := entry.pattern.match(topic)) is not None
+        ]
+        if not found:
+            return None
+        entry, parts = found[0]
+        site = parts.get("site") or entry.definition.site or self._site
+        area = parts.get("area") or entry.definition.area or DEFAULT_AREA
+        device = parts.get("device")
+        if not (is_id(site) and is_id(area)):
+            return None
+        if device is not None and not is_id(device):
+            if not entry.definition.device:
+                return None
+            device = None
+        return Route(
+            definition="+".join(dict.fromkeys(entry.name for entry, _ in found)),
+            site=site,
+            area=area,
+            device=device,
+            channel=entry.topic.channel,
+            interval_s=max(entry.definition.interval_s for entry, _ in found),
+            decode=_decoder(found),
+        )
+
+    def explain(self, topic: str) -> str:
+        """Return what about a topic keeps it from being taken, and what to change."""
+        if topic.startswith(NATIVE_PREFIX):
+            return self._explain_native(topic)
+        for entry in self._entries:
+            parts = entry.pattern.match(topic)
+            if parts is None:
+                continue
+            for part in ("site", "area", "device"):
+                if part in parts and not is_id(parts[part]):
+                    return f"{part}: use 1 to 64 of the characters A-Z a-z 0-9 _ -, as {entry.topic.pattern}"
+            return f"the definition {entry.name} takes it"
+        patterns = ", ".join(entry.topic.pattern for entry in self._entries)
+        return f"no definition takes this topic; there are {patterns}"
+
+    def _explain_native(self, topic: str) -> str:
+        shape = f"{NATIVE_PREFIX}{{site}}/{{area}}/{{device}}/{{channel}}"
+        levels = topic.removeprefix(NATIVE_PREFIX).split("/")
+        if len(levels) < 4:
+            return f"has {len(levels)} levels after {NATIVE_PREFIX}: publish on {shape}"
+        for name, level in zip(("site", "area", "device"), levels, strict=False):
+            if not is_id(level):
+                return f"{name}: use 1 to 64 of the characters A-Z a-z 0-9 _ -, as in {shape}"
+        channels = [
+            entry.topic.channel for entry in self._entries if entry.topic.pattern.startswith(NATIVE_PREFIX)
+        ]
+        return f"is no channel from device to hub: publish on one of {', '.join(channels)}"
+
+
+def conflicts(entries: Sequence[_Entry], files: dict[str, Path]) -> list[Problem]:
+    """Return the definitions that share a topic with another and can't tell their payloads apart."""
+    problems: list[Problem] = []
+    by_filter: dict[str, list[_Entry]] = {}
+    for entry in entries:
+        by_filter.setdefault(entry.pattern.filter, []).append(entry)
+    for topic_filter, sharing in by_filter.items():
+        names = list(dict.fromkeys(entry.name for entry in sharing))
+        if len(sharing) == 1:
+            continue
+        for entry in sharing:
+            if entry.reader is None or not entry.reader.selective:
+                message = (
+                    f"{topic_filter} is shared by {', '.join(names)}: say with `when` whose a payload is"
+                )
+                problems.append(Problem(str(files[entry.name]), 0, "when", message))
+    return problems
+
+
+def _entries(name: str, definition: Definition, site_zone: tzinfo) -> list[_Entry]:
+    reader = Reader(name, definition, site_zone) if definition.read else None
+    return [
+        _Entry(name, definition, topic, TopicPattern(topic.pattern), None if topic.decoder else reader)
+        for topic in definition.topic
+    ]
+
+
+def _decoder(found: list[tuple[_Entry, dict[str, str]]]) -> Decode:
+    entry, _ = found[0]
+    if entry.topic.decoder:
+        return DECODERS[entry.topic.decoder]
+    readers = [(entry.reader, parts) for entry, parts in found if entry.reader is not None]
+    return partial(_decode, readers)
+
+
+def _decode(readers: list[tuple[Reader, dict[str, str]]], payload: bytes) -> list[Item]:
+    try:
+        root = parse(payload)
+    except UnreadableError as error:
+        return [Refused("$", str(error))]
+    for reader, parts in readers:
+        if reader.accepts(root):
+            return reader.read(root, parts)
+    names = ", ".join(reader.name for reader, _ in readers)
+    return [Refused("$", f"is not what {names} expects; see `when` there")]

@@ -1,0 +1,186 @@
+"""What one key of a definition becomes: a function that takes a record and returns what it means."""
+
+import re
+from collections.abc import Callable, Sequence
+from datetime import tzinfo
+from typing import Final, TypeVar
+from zoneinfo import ZoneInfo
+
+from msgspec import Struct
+
+from hub.devices.definition import Pick, Place, Scalar, Test, Time
+from hub.devices.path import MISSING, Get, Path
+from hub.devices.payload import Unusable, found, number
+from hub.devices.timestamp import NotATimeError, epoch_ns, iso_ns, pattern_ns
+
+_NUMBER: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?", re.ASCII)
+_MAX_TEXT: Final = 400
+
+
+class Record(Struct, gc=False):
+    """One element of a payload that is being read."""
+
+    value: object
+    root: object
+    """The whole payload."""
+    place: str
+    """Where it is, for instance `$[2]`."""
+    parts: dict[str, str]
+    """The named parts of the topic."""
+
+
+Field = Callable[[Record], object]
+"""Returns what is there, None for null, MISSING. Raises ValueError where it can't be used."""
+T = TypeVar("T")
+
+
+def place_of(entry: Place | Pick) -> Path:
+    """Return the path of an entry that has one."""
+    return Path(entry.path, jmes=False) if entry.path is not None else Path(entry.jmespath or "", jmes=True)
+
+
+def field(pick: Pick) -> Field:
+    """Compile a pick."""
+    if pick.value is not None:
+        constant = pick.value
+        return lambda _: constant
+    if pick.topic is not None:
+        part = pick.topic
+        get: Field = lambda record: record.parts.get(part, MISSING)  # noqa: E731
+    else:
+        follow = place_of(pick).getter()
+        get = lambda record: follow(record.value, record.root)  # noqa: E731
+    if not (pick.map or pick.replace or pick.suffix):
+        return get
+    return lambda record: _renamed(get(record), pick)
+
+
+def where(pick: Pick, record: Record) -> str:
+    """Return the path that a refusal of a pick shows."""
+    if pick.path is None and pick.jmespath is None:
+        return record.place
+    return place_of(pick).below(record.place)
+
+
+def first(picks: Sequence[Pick]) -> Field:
+    """Compile alternatives: the first that is there counts."""
+    fields = [field(pick) for pick in picks]
+
+    def get(record: Record) -> object:
+        for one in fields:
+            sent = one(record)
+            if sent is not MISSING and sent is not None:
+                return sent
+        return MISSING
+
+    return get
+
+
+def text(sent: object) -> str:
+    """Return an identifier or a word as a text. Raises ValueError."""
+    if isinstance(sent, str):
+        return sent
+    if isinstance(sent, bool):
+        return "true" if sent else "false"
+    if isinstance(sent, int | float):
+        return str(sent)
+    raise ValueError(f"expected a string, found {found(sent)}")
+
+
+def number_in(sent: object, *, texts: bool) -> float:
+    """Return a number, where `texts` is set also from a text. Raises ValueError."""
+    if isinstance(sent, str) and texts:
+        stripped = sent.strip()
+        if len(stripped) > _MAX_TEXT or not _NUMBER.fullmatch(stripped):
+            raise ValueError("expected a number, found another text")
+        return number(float(stripped))
+    return number(sent)
+
+
+def scalars(values: Sequence[Scalar]) -> frozenset[tuple[str, Scalar]]:
+    """Return what `is_one_of` compares with: true is not 1, and 1 is 1.0."""
+    return frozenset(_key(value) for value in values)
+
+
+def is_one_of(sent: object, known: frozenset[tuple[str, Scalar]]) -> bool:
+    """Tell whether what was sent is one of the scalars."""
+    return isinstance(sent, str | int | float) and _key(sent) in known
+
+
+def test(entry: Test) -> Callable[[Record], bool]:
+    """Compile a condition."""
+    get: Get = place_of(entry).getter()
+    expected = entry.any_of if entry.equals is None else [entry.equals, *entry.any_of]
+    if expected:
+        known = scalars(expected)
+        return lambda record: is_one_of(get(record.value, record.root), known) is entry.exists
+    return lambda record: _is_there(get(record.value, record.root)) is entry.exists
+
+
+def times(entries: Sequence[Time], site_zone: tzinfo) -> Callable[[Record], tuple[int, str, str]]:
+    """Compile where the time is.
+
+    The function returns nanoseconds, 0 for none, and where it is no time its path and the reason.
+    """
+    compiled = [(place_of(entry), place_of(entry).getter(), _reader(entry, site_zone)) for entry in entries]
+
+    def get(record: Record) -> tuple[int, str, str]:
+        for path, follow, convert in compiled:
+            sent = follow(record.value, record.root)
+            if sent is MISSING or sent is None or sent == "":
+                continue
+            try:
+                return convert(sent), "", ""
+            except NotATimeError as error:
+                return 0, path.below(record.place), str(error)
+        return 0, "", ""
+
+    return get
+
+
+def _reader(entry: Time, site_zone: tzinfo) -> Callable[[object], int]:
+    zone = None if not entry.zone else site_zone if entry.zone == "site" else ZoneInfo(entry.zone)
+
+    def convert(sent: object) -> int:
+        if entry.style in ("rfc3339", "strptime"):
+            if not isinstance(sent, str):
+                raise NotATimeError(f"expected a time as a string, found {found(sent)}")
+            if entry.style == "rfc3339":
+                return iso_ns(sent.strip(), zone)
+            return pattern_ns(sent.strip(), entry.pattern, zone or site_zone)
+        if isinstance(sent, str) and sent.strip().lstrip("-").isdecimal() and len(sent) < 30:
+            return epoch_ns(int(sent), entry.style)
+        try:
+            return epoch_ns(sent if isinstance(sent, int) else number_in(sent, texts=True), entry.style)
+        except ValueError as error:
+            raise NotATimeError(str(error)) from None
+
+    return convert
+
+
+def _renamed(sent: object, pick: Pick) -> object:
+    if sent is MISSING or sent is None:
+        return sent
+    word = text(sent)
+    for old, new in pick.replace.items():
+        word = word.replace(old, new)
+    word = word.removesuffix(pick.suffix)
+    if not pick.map:
+        return word
+    if word in pick.map:
+        return pick.map[word]
+    if pick.other == "keep":
+        return word
+    if pick.other == "ignore":
+        return MISSING
+    raise ValueError(f"expected one of {', '.join(pick.map)}")
+
+
+def _is_there(sent: object) -> bool:
+    return sent is not MISSING and sent is not None and not isinstance(sent, Unusable)
+
+
+def _key(value: Scalar) -> tuple[str, Scalar]:
+    if isinstance(value, bool):
+        return ("flag", value)
+    return ("text", value) if isinstance(value, str) else ("number", value)

@@ -1,0 +1,139 @@
+"""Paths into a payload: plain ones (`data.value[0].mmHg`), and JMESPath where plain ones don't reach.
+
+A plain path names members with dots between them and elements as `[0]`; a member with a dot or a bracket in
+its name is quoted: `data."a.b"`. It begins at the element that is read; `$` first begins at the payload.
+`[*]` goes over every element of an array, and a single object counts as an array of one.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import jmespath
+import jmespath.exceptions
+
+
+class _Missing:
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "MISSING"
+
+
+MISSING: Final = _Missing()
+"""Nothing is at the path; null is something."""
+
+EVERY: Final = -1
+Step = str | int
+Get = Callable[[object, object], object]
+"""Takes the element and the payload, returns what is at the path, or MISSING."""
+
+_STEP: Final = re.compile(r'(?:^|\.)(?:"([^"]+)"|([^."\[\]]+))|\[(\d+|\*)\]')
+
+
+class InvalidPathError(ValueError):
+    """A path that can't be read; the message says why."""
+
+
+class Path:
+    """A path that was checked once and is followed often."""
+
+    __slots__ = ("_expression", "from_root", "steps", "text")
+
+    def __init__(self, text: str, *, jmes: bool = False) -> None:
+        """Compile a path. Raises InvalidPathError."""
+        self.text = text
+        self.from_root = False
+        self.steps: tuple[Step, ...] = ()
+        self._expression = None
+        if jmes:
+            try:
+                self._expression = jmespath.compile(text)
+            except jmespath.exceptions.JMESPathError as error:
+                raise InvalidPathError(f"{text!r} is not JMESPath: {str(error).splitlines()[0]}") from None
+        else:
+            self.from_root = text == "$" or text.startswith(("$.", "$["))
+            self.steps = _steps(text, text[1:].removeprefix(".") if self.from_root else text)
+
+    def getter(self) -> Get:
+        """Return the function that follows the path to one thing. Raises InvalidPathError for `[*]`."""
+        if self._expression is not None:
+            return self._search
+        if EVERY in self.steps:
+            raise InvalidPathError(f"{self.text!r} means many: [*] is for `each`")
+        if self.from_root:
+            return lambda _, root: _follow(root, self.steps)
+        if len(self.steps) == 1 and isinstance(self.steps[0], str):
+            key = self.steps[0]
+            return lambda node, _: node.get(key, MISSING) if isinstance(node, dict) else MISSING
+        return lambda node, _: _follow(node, self.steps)
+
+    def each(self, root: object) -> Iterator[tuple[str, object]]:
+        """Follow the path from the payload to all that it means: where each is, and what it is."""
+        if self._expression is None:
+            yield from _spread("$", root, self.steps)
+            return
+        found = self._search(root, root)
+        elements = found if isinstance(found, list) else [] if found is MISSING else [found]
+        for position, element in enumerate(elements):
+            yield f"$|{self.text}[{position}]", element
+
+    def below(self, place: str) -> str:
+        """Return where this path leads from an element, to be shown in a refusal."""
+        if self._expression is not None:
+            return f"{place}|{self.text}"
+        if self.from_root:
+            return self.text
+        return place + "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in self.steps)
+
+    def _search(self, node: object, _root: object) -> object:
+        assert self._expression is not None  # noqa: S101 - the constructor compiled it
+        try:
+            found = self._expression.search(node)
+        except (jmespath.exceptions.JMESPathError, ValueError, TypeError, AttributeError, RecursionError):
+            return MISSING  # a function that met another type than it takes
+        return MISSING if found is None else found
+
+
+def _steps(text: str, relative: str) -> tuple[Step, ...]:
+    steps: list[Step] = []
+    at = 0
+    while at < len(relative):
+        found = _STEP.match(relative, at)
+        if found is None:
+            raise InvalidPathError(f"{text!r} stops making sense at {relative[at:]!r}; quote names with dots")
+        quoted, plain, index = found.groups()
+        if index is None:
+            steps.append(quoted or plain)
+        else:
+            steps.append(EVERY if index == "*" else int(index))
+        at = found.end()
+    return tuple(steps)
+
+
+def _follow(node: object, steps: tuple[Step, ...]) -> object:
+    for step in steps:
+        if isinstance(step, str):
+            if not isinstance(node, dict) or step not in node:
+                return MISSING
+            node = node[step]
+        else:
+            if not isinstance(node, list) or step >= len(node):
+                return MISSING
+            node = node[step]
+    return node
+
+
+def _spread(place: str, node: object, steps: tuple[Step, ...]) -> Iterator[tuple[str, object]]:
+    for position, step in enumerate(steps):
+        if step == EVERY:
+            if isinstance(node, list):
+                for index, element in enumerate(node):
+                    yield from _spread(f"{place}[{index}]", element, steps[position + 1 :])
+                return
+            continue
+        node = _follow(node, (step,))
+        if node is MISSING:
+            return
+        place += f"[{step}]" if isinstance(step, int) else f".{step}"
+    yield place, node

@@ -1,0 +1,177 @@
+"""A definition compiled: from a parsed payload to items. Pure; holds no state between payloads."""
+
+from datetime import tzinfo
+from typing import Final
+
+from hub.devices.decode import Item, Observed, Refused
+from hub.devices.definition import Definition, Pick, Read
+from hub.devices.field import Record, field, first, number_in, place_of, test, text, times, where
+from hub.devices.join import join
+from hub.devices.parts import Emit, Frame, alarm, sighting, status, waveform
+from hub.devices.path import MISSING
+from hub.devices.payload import Unusable
+from hub.devices.value import Values, value
+from hub.mqtt.topics import is_id
+
+MAX_REFUSED: Final = 100
+"""Refusals told of one payload; it is kept whole in the rejects anyway."""
+
+
+class Reader:
+    """Reads the payloads of one definition."""
+
+    def __init__(self, name: str, definition: Definition, site_zone: tzinfo) -> None:
+        self.name = name
+        self._tests = [test(entry) for entry in definition.when]
+        self.selective = bool(self._tests)
+        """Whether it can tell its payloads from those of others on the same topic."""
+        groups: dict[tuple[str | None, str | None], list[_Kind]] = {}
+        for read in definition.read:
+            each = (read.each.path, read.each.jmespath) if read.each else ("$", None)
+            groups.setdefault(each, []).append(_Kind(read, definition, site_zone))
+        self._groups = [
+            (place_of(Pick(path=path, jmespath=jmespath)), kinds)
+            for (path, jmespath), kinds in groups.items()
+        ]
+
+    def accepts(self, root: object) -> bool:
+        """Tell whether a payload is of this format."""
+        record = Record(root, root, "$", {})
+        return all(holds(record) for holds in self._tests)
+
+    def read(self, root: object, parts: dict[str, str]) -> list[Item]:
+        """Read a parsed payload; `parts` are the named parts of its topic."""
+        items: list[Item] = []
+        found_any = False
+        for each, kinds in self._groups:
+            for place, element in each.each(root):
+                found_any = True
+                record = Record(element, root, place, parts)
+                taken = False
+                for kind in kinds:
+                    if kind.takes(record):
+                        taken = True
+                        kind.read(record, items)
+                if not taken:
+                    items.append(Refused(place, f"no [[read]] of the definition {self.name} takes this"))
+        if not found_any:
+            places = ", ".join(each.text for each, _ in self._groups)
+            items.append(Refused("$", f"the definition {self.name} expects records at {places}"))
+        return _bounded(join(items) if len(items) > 1 else items)
+
+
+class _Kind:
+    """One `[[read]]`, compiled."""
+
+    def __init__(self, read: Read, definition: Definition, site_zone: tzinfo) -> None:
+        self._tests = [test(entry) for entry in read.when]
+        self._ignore = read.ignore
+        devices = read.device or definition.device
+        self._device = first(devices) if devices else None
+        self._device_pick = devices[0] if devices else None
+        self._channel = field(read.channel) if read.channel else None
+        self._time = times(read.time or definition.time, site_zone)
+        self._seq_pick = read.seq or definition.seq
+        self._seq = field(self._seq_pick) if self._seq_pick else None
+        self._values = [value(entry, definition) for entry in read.value]
+        self._emits: list[Emit] = [
+            *(alarm(entry) for entry in read.alarm),
+            *(waveform(entry) for entry in read.waveform),
+            *([status(read.status)] if read.status else []),
+            *([sighting(read.sighting)] if read.sighting else []),
+        ]
+
+    def takes(self, record: Record) -> bool:
+        """Tell whether a record is of this kind."""
+        return all(holds(record) for holds in self._tests)
+
+    def read(self, record: Record, items: list[Item]) -> None:
+        """Append what a record holds, and what of it can't be used."""
+        if self._ignore:
+            return
+        if isinstance(record.value, Unusable):
+            items.append(Refused(record.place, record.value.reason))
+            return
+        device: str | None = None
+        if self._device is not None and self._device_pick is not None:
+            try:
+                sent = self._device(record)
+                device = "" if sent is MISSING else text(sent)
+            except ValueError:
+                device = ""
+            if not is_id(device):
+                reason = "expected a device id of 1 to 64 of the characters A-Z a-z 0-9 _ -; see `replace`"
+                items.append(Refused(where(self._device_pick, record), reason))
+                return
+        time_ns, place, reason = self._time(record)
+        if reason:
+            kept = f"{reason}; the values are kept with the time of receipt"
+            items.append(Refused(place, kept, device))
+        frame = Frame(device, time_ns, self._seq_of(record, items, device), items)
+        if self._values:
+            self._observe(record, frame)
+        for emit in self._emits:
+            emit(record, frame)
+
+    def _observe(self, record: Record, frame: Frame) -> None:
+        values = Values()
+        for read in self._values:
+            read(record, values, frame)
+        if not values.values:
+            return
+        channel = "observations"
+        if self._channel is not None:
+            try:
+                sent = self._channel(record)
+                channel = channel if sent is MISSING or sent is None else text(sent)
+            except ValueError:
+                channel = ""
+            if not is_id(channel):
+                frame.refuse(record.place, "expected a channel of the characters A-Z a-z 0-9 _ -")
+                return
+        frame.items.append(
+            Observed(
+                values.values,
+                frame.time_ns,
+                frame.seq,
+                values.units or None,
+                values.quality or None,
+                frame.device,
+                channel,
+            )
+        )
+
+    def _seq_of(self, record: Record, items: list[Item], device: str | None) -> int:
+        if self._seq is None or self._seq_pick is None:
+            return -1
+        try:
+            sent = self._seq(record)
+            return -1 if sent is MISSING or sent is None else _whole(sent)
+        except ValueError as error:
+            items.append(Refused(where(self._seq_pick, record), str(error), device))
+            return -1
+
+
+def _whole(sent: object) -> int:
+    seq = sent if type(sent) is int else number_in(sent, texts=True)
+    if seq == int(seq) and 0 <= seq < 2**63:
+        return int(seq)
+    raise ValueError("expected a whole number from 0")
+
+
+def _bounded(items: list[Item]) -> list[Item]:
+    if len(items) <= MAX_REFUSED:
+        return items
+    refused = sum(isinstance(item, Refused) for item in items)
+    if refused <= MAX_REFUSED:
+        return items
+    kept: list[Item] = []
+    left = MAX_REFUSED
+    for item in items:
+        if isinstance(item, Refused):
+            left -= 1
+            if left < 0:
+                continue
+        kept.append(item)
+    kept.append(Refused("$", f"{refused - MAX_REFUSED} more parts can't be used"))
+    return kept
