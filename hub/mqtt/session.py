@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal
 
 from hub.model import Message
@@ -88,6 +88,7 @@ class Session:
         clean_session: bool = False,
         qos: int = 1,
         session_expected: bool = False,
+        before_connect: Callable[[], Awaitable[None]] | None = None,
         on_state: Callable[[str, str], None] | None = None,
         now_ns: Callable[[], int] = time.time_ns,
         max_batch: int = 2000,
@@ -98,7 +99,8 @@ class Session:
         """Keep the settings; nothing connects yet. Raises TopicError for a bad filter.
 
         `session_expected`: the broker should know this client id from an earlier run; if it doesn't, the
-        first connect tells session-lost as well. `on_state` gets a State and a text for people, on changes.
+        first connect tells session-lost as well. `before_connect` is awaited before each connect, which is
+        put off where it raises BrokerUnreachable. `on_state` gets a State and a text for people, on changes.
         """
         self.broker = broker
         self.client_id = client_id
@@ -117,6 +119,7 @@ class Session:
         self.state: State = "disconnected"
         self.state_text = "not connected yet"
         self._deliver = deliver
+        self._before_connect = before_connect
         self._on_state = on_state
         self._now_ns = now_ns
         self._session_expected = session_expected
@@ -232,6 +235,8 @@ class Session:
         self, take: Callable[[Connection, list[Message]], None], is_paused: Callable[[], bool]
     ) -> tuple[Connection, Connack]:
         """Connect and ask for the filters. Messages of a session may come before the SUBACK."""
+        if self._before_connect:
+            await self._before_connect()
         reader = PacketReader(max_packet_bytes=self.max_packet_bytes, buffer_bytes=self.buffer_bytes)
         connection = Connection(self.broker, reader, take, self.max_batch, is_paused)
         hello = connect(
