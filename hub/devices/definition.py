@@ -272,7 +272,7 @@ class Waveform(Entry):
 class Read(Entry):
     """How one kind of record is read. Keys that it lacks are taken from the definition."""
 
-    each: Annotated[Each | None, BeforeValidator(_as_path)] = None
+    each: Annotated[Each, BeforeValidator(_as_path)] = Each(path="$")
     """The records in the payload, `[*]` for every element; the payload itself where absent."""
     when: Annotated[list[Test], BeforeValidator(_as_list)] = []
     """All must hold for a record to be of this kind."""

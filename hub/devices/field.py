@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
-from hub.devices.definition import Pick, Place, Scalar, Test, Time
+from hub.devices.definition import Each, Pick, Place, Scalar, Test, Time
 from hub.devices.path import MISSING, Get, Path
 from hub.devices.payload import Unusable, found, number
 from hub.devices.timestamp import NotATimeError, epoch_ns, iso_ns, pattern_ns
@@ -34,7 +34,7 @@ Field = Callable[[Record], object]
 T = TypeVar("T")
 
 
-def place_of(entry: Place | Pick) -> Path:
+def place_of(entry: Place | Pick | Each) -> Path:
     """Return the path of an entry that has one."""
     return Path(entry.path, jmes=False) if entry.path is not None else Path(entry.jmespath or "", jmes=True)
 
@@ -62,16 +62,24 @@ def where(pick: Pick, record: Record) -> str:
     return place_of(pick).below(record.place)
 
 
-def first(picks: Sequence[Pick]) -> Field:
-    """Compile alternatives: the first that is there counts."""
-    fields = [field(pick) for pick in picks]
+def first(
+    picks: Sequence[Pick], convert: Callable[[object], T]
+) -> Callable[[Record], tuple[T | None, str, str]]:
+    """Compile alternatives: the first that is there counts.
 
-    def get(record: Record) -> object:
-        for one in fields:
-            sent = one(record)
-            if sent is not MISSING and sent is not None:
-                return sent
-        return MISSING
+    The function returns what `convert` made of it, or None with the path and the reason.
+    """
+    fields = [(pick, field(pick)) for pick in picks]
+
+    def get(record: Record) -> tuple[T | None, str, str]:
+        for pick, one in fields:
+            try:
+                sent = one(record)
+                if sent is not MISSING and sent is not None:
+                    return convert(sent), "", ""
+            except ValueError as error:
+                return None, where(pick, record), str(error)
+        return None, where(picks[0], record), "is missing"
 
     return get
 

@@ -2,7 +2,7 @@
 
 The fast pass takes a message only if nothing in it needs a word: any doubt (a wrong type, an unknown name,
 a key that may occur twice) leaves the whole message to `native_careful`, which refuses just the bad part.
-The shapes are those of `hub/contracts/*.schema.json`.
+The shapes are those of `hub/contracts/*.schema.json`. The channels that are seldom used have no fast pass.
 """
 
 from typing import Annotated, Final, Literal
@@ -11,21 +11,19 @@ import msgspec
 from msgspec import Meta, Struct
 
 from hub.devices import native_careful
-from hub.devices.decode import AlarmSent, Decode, Item, Observed, SightingSent, StatusSent, WaveformSent
+from hub.devices.decode import Decode, Item, Observed, WaveformSent
 from hub.devices.timestamp import NotATimeError, epoch_ns, rfc3339_ns
-from hub.model import Kind, Presence, Priority
 from hub.vocabulary import PARAMETERS
 
 Time = int | str | None
 Seq = Annotated[int, Meta(ge=0, le=2**63 - 1)] | None
-Name = Annotated[str, Meta(pattern="^[a-z][a-z0-9_]{0,62}$")]
 Quality = Literal["valid", "questionable", "invalid"]
-Percent = Annotated[float, Meta(ge=0, le=100)]
 
 _NUMBERS: Final = frozenset(
     name for name, known in PARAMETERS.items() if known.kind != "waveform" and known.coded is None
 )
 _CODES: Final = {name: known.coded for name, known in PARAMETERS.items() if known.coded is not None}
+_UNITS: Final = {name: known.unit for name, known in PARAMETERS.items()}
 _WAVEFORMS: Final = frozenset(name for name, known in PARAMETERS.items() if known.kind == "waveform")
 _FAULTS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, NotATimeError)
 
@@ -52,45 +50,9 @@ class _Waveform(Struct, frozen=True, gc=False):
     samples: Annotated[list[float | None], Meta(min_length=1, max_length=20_000)]
     time: Time = None
     seq: Seq = None
-    scale: float = 1.0
-    offset: float = 0.0
+    scale: float | None = None
+    offset: float | None = None
     unit: str | None = None
-
-
-class _Alarm(Struct, frozen=True, gc=False):
-    condition: Name
-    state: Presence
-    priority: Priority = "medium"
-    kind: Kind = "technical"
-    parameter: Name | None = None
-    text: Annotated[str, Meta(max_length=200)] = ""
-
-
-class _Alarms(Struct, frozen=True, gc=False):
-    alarms: Annotated[list[_Alarm], Meta(min_length=1)]
-    time: Time = None
-    seq: Seq = None
-
-
-class _Sighting(Struct, frozen=True, gc=False):
-    beacon: Annotated[str, Meta(min_length=1, max_length=64)]
-    rssi: Annotated[int, Meta(ge=-127, le=20)]
-    tx_power: int | None = None
-    battery: Percent | None = None
-
-
-class _Sightings(Struct, frozen=True, gc=False):
-    sightings: Annotated[list[_Sighting], Meta(min_length=1)]
-    time: Time = None
-    seq: Seq = None
-
-
-class _Status(Struct, frozen=True, gc=False):
-    state: Literal["online", "offline", "standby"]
-    time: Time = None
-    battery: Percent | None = None
-    firmware: Annotated[str, Meta(max_length=64)] | None = None
-    interval: Annotated[float, Meta(gt=0, le=86_400)] | None = None
 
 
 class _Doubt(Exception):  # noqa: N818 - not an error: the careful reader will see
@@ -100,9 +62,6 @@ class _Doubt(Exception):  # noqa: N818 - not an error: the careful reader will s
 _observations: Final = msgspec.json.Decoder(_Observation).decode
 _coded_observations: Final = msgspec.json.Decoder(_Coded | list[_Coded]).decode
 _waveforms: Final = msgspec.json.Decoder(_Waveform | list[_Waveform]).decode
-_alarms: Final = msgspec.json.Decoder(_Alarms | list[_Alarms]).decode
-_sightings: Final = msgspec.json.Decoder(_Sightings | list[_Sightings]).decode
-_status: Final = msgspec.json.Decoder(_Status).decode
 
 
 def decode_observations(payload: bytes) -> list[Item]:
@@ -127,85 +86,19 @@ def decode_waveforms(payload: bytes) -> list[Item]:
     try:
         sent = _waveforms(payload)
         windows = sent if isinstance(sent, list) else [sent]
-        if not windows or any(window.waveform not in _WAVEFORMS for window in windows):
+        if not windows or sum(map(_members, windows)) != payload.count(b'":'):
             return native_careful.waveforms(payload)
-        return [
-            WaveformSent(
-                window.waveform,
-                window.rate,
-                window.samples,
-                _time_ns(window.time),
-                _seq(window.seq),
-                window.scale,
-                window.offset,
-                window.unit,
-            )
-            for window in windows
-        ]
-    except _FAULTS:
+        return [_window(window) for window in windows]
+    except (*_FAULTS, _Doubt):
         return native_careful.waveforms(payload)
-
-
-def decode_alarms(payload: bytes) -> list[Item]:
-    """Decode the channel `alarms`."""
-    try:
-        sent = _alarms(payload)
-        reports = sent if isinstance(sent, list) else [sent]
-        items: list[Item] = []
-        for report in reports:
-            time_ns = _time_ns(report.time)
-            for alarm in report.alarms:
-                if alarm.parameter is not None and alarm.parameter not in PARAMETERS:
-                    return native_careful.alarms(payload)
-                items.append(
-                    AlarmSent(
-                        alarm.condition,
-                        alarm.state,
-                        alarm.priority,
-                        alarm.kind,
-                        alarm.parameter,
-                        alarm.text,
-                        time_ns,
-                    )
-                )
-        return items or native_careful.alarms(payload)
-    except _FAULTS:
-        return native_careful.alarms(payload)
-
-
-def decode_sightings(payload: bytes) -> list[Item]:
-    """Decode the channel `sightings`."""
-    try:
-        sent = _sightings(payload)
-        reports = sent if isinstance(sent, list) else [sent]
-        items: list[Item] = []
-        for report in reports:
-            time_ns = _time_ns(report.time)
-            items += [
-                SightingSent(heard.beacon, heard.rssi, time_ns, heard.tx_power, heard.battery)
-                for heard in report.sightings
-            ]
-        return items or native_careful.sightings(payload)
-    except _FAULTS:
-        return native_careful.sightings(payload)
-
-
-def decode_status(payload: bytes) -> list[Item]:
-    """Decode the channel `status`."""
-    try:
-        sent = _status(payload)
-        time_ns = _time_ns(sent.time)
-        return [StatusSent(sent.state, time_ns, sent.battery, sent.firmware, sent.interval)]
-    except _FAULTS:
-        return native_careful.status(payload)
 
 
 DECODERS: Final[dict[str, Decode]] = {
     "native-observations": decode_observations,
     "native-waveforms": decode_waveforms,
-    "native-alarms": decode_alarms,
-    "native-sightings": decode_sightings,
-    "native-status": decode_status,
+    "native-alarms": native_careful.alarms,
+    "native-sightings": native_careful.sightings,
+    "native-status": native_careful.status,
 }
 """The decoders that a definition may name in place of data."""
 
@@ -215,7 +108,10 @@ def _observed(sent: _Observation | _Coded) -> Observed:
     quality = sent.quality
     if quality is not None:
         quality = {name: grade for name, grade in quality.items() if grade != "valid"} or None
-    return Observed(sent.values, _time_ns(sent.time), -1 if seq is None else seq, sent.units, quality)  # type: ignore[arg-type] # dict is invariant
+    units = sent.units
+    if units is not None:
+        units = {name: unit for name, unit in units.items() if unit != _UNITS.get(name)} or None
+    return Observed(sent.values, _time_ns(sent.time), -1 if seq is None else seq, units, quality)  # type: ignore[arg-type] # dict is invariant
 
 
 def _observed_many(sent: _Coded | list[_Coded], payload: bytes) -> list[Item]:
@@ -239,6 +135,21 @@ def _is_right(name: str, value: float | str | None) -> bool:
     return codes is not None and (value is None or value in codes)
 
 
+def _window(sent: _Waveform) -> WaveformSent:
+    if sent.waveform not in _WAVEFORMS:
+        raise _Doubt
+    return WaveformSent(
+        sent.waveform,
+        sent.rate,
+        sent.samples,
+        _time_ns(sent.time),
+        -1 if sent.seq is None else sent.seq,
+        1.0 if sent.scale is None else sent.scale,
+        0.0 if sent.offset is None else sent.offset,
+        sent.unit,
+    )
+
+
 def _keys(sent: _Observation | _Coded) -> int:
     """Count the keys of an observation: fewer than the payload has means an unknown one or one twice."""
     count = 1 + len(sent.values)
@@ -253,11 +164,12 @@ def _keys(sent: _Observation | _Coded) -> int:
     return count
 
 
+def _members(sent: _Waveform) -> int:
+    optional = (sent.time, sent.seq, sent.scale, sent.offset, sent.unit)
+    return 3 + sum(member is not None for member in optional)
+
+
 def _time_ns(time: Time) -> int:
     if time is None:
         return 0
     return rfc3339_ns(time) if isinstance(time, str) else epoch_ns(time, "ms")
-
-
-def _seq(seq: int | None) -> int:
-    return -1 if seq is None else seq

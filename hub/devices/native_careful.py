@@ -186,7 +186,8 @@ def _units(
     units: dict[str, str] = {}
     for name, unit in _members(members, path, "units", refuse):
         if isinstance(unit, str):
-            units[name] = unit
+            if name not in PARAMETERS or unit != PARAMETERS[name].unit:
+                units[name] = unit
         else:
             # A number in a unit that can't be read is no value.
             values.pop(name, None)

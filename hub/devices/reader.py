@@ -4,12 +4,12 @@ from datetime import tzinfo
 from typing import Final
 
 from hub.devices.decode import Item, Observed, Refused
-from hub.devices.definition import Definition, Pick, Read
+from hub.devices.definition import Definition, Each, Read
 from hub.devices.field import Record, field, first, number_in, place_of, test, text, times, where
 from hub.devices.join import join
 from hub.devices.parts import Emit, Frame, alarm, sighting, status, waveform
 from hub.devices.path import MISSING
-from hub.devices.payload import Unusable
+from hub.devices.payload import Unusable, found
 from hub.devices.value import Values, value
 from hub.mqtt.topics import is_id
 
@@ -25,14 +25,10 @@ class Reader:
         self._tests = [test(entry) for entry in definition.when]
         self.selective = bool(self._tests)
         """Whether it can tell its payloads from those of others on the same topic."""
-        groups: dict[tuple[str | None, str | None], list[_Kind]] = {}
+        groups: dict[Each, list[_Kind]] = {}
         for read in definition.read:
-            each = (read.each.path, read.each.jmespath) if read.each else ("$", None)
-            groups.setdefault(each, []).append(_Kind(read, definition, site_zone))
-        self._groups = [
-            (place_of(Pick(path=path, jmespath=jmespath)), kinds)
-            for (path, jmespath), kinds in groups.items()
-        ]
+            groups.setdefault(read.each, []).append(_Kind(read, definition, site_zone))
+        self._groups = [(place_of(each), kinds) for each, kinds in groups.items()]
 
     def accepts(self, root: object) -> bool:
         """Tell whether a payload is of this format."""
@@ -67,8 +63,7 @@ class _Kind:
         self._tests = [test(entry) for entry in read.when]
         self._ignore = read.ignore
         devices = read.device or definition.device
-        self._device = first(devices) if devices else None
-        self._device_pick = devices[0] if devices else None
+        self._device = first(devices, _device_id) if devices else None
         self._channel = field(read.channel) if read.channel else None
         self._time = times(read.time or definition.time, site_zone)
         self._seq_pick = read.seq or definition.seq
@@ -93,16 +88,12 @@ class _Kind:
             items.append(Refused(record.place, record.value.reason))
             return
         device: str | None = None
-        if self._device is not None and self._device_pick is not None:
-            try:
-                sent = self._device(record)
-                device = "" if sent is MISSING else text(sent)
-            except ValueError:
-                device = ""
-            if not is_id(device):
-                reason = "expected a device id of 1 to 64 of the characters A-Z a-z 0-9 _ -; see `replace`"
-                items.append(Refused(where(self._device_pick, record), reason))
+        if self._device is not None:
+            device, place, reason = self._device(record)
+            if device is None:
+                items.append(Refused(place, reason))
                 return
+        before = len(items)
         time_ns, place, reason = self._time(record)
         if reason:
             kept = f"{reason}; the values are kept with the time of receipt"
@@ -112,6 +103,9 @@ class _Kind:
             self._observe(record, frame)
         for emit in self._emits:
             emit(record, frame)
+        if len(items) == before:
+            reason = f"holds nothing that the definition reads: found {found(record.value)}"
+            items.append(Refused(record.place, reason, device))
 
     def _observe(self, record: Record, frame: Frame) -> None:
         values = Values()
@@ -150,6 +144,13 @@ class _Kind:
         except ValueError as error:
             items.append(Refused(where(self._seq_pick, record), str(error), device))
             return -1
+
+
+def _device_id(sent: object) -> str:
+    name = text(sent)
+    if not is_id(name):
+        raise ValueError("expected a device id of 1 to 64 of the characters A-Z a-z 0-9 _ -; see `replace`")
+    return name
 
 
 def _whole(sent: object) -> int:
