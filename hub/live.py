@@ -15,8 +15,9 @@ from msgspec import json
 
 from hub.device import Device, Latest
 from hub.events import Bed, BedValue, Scope, ShownQuality, moment, vitals_frame
-from hub.model import Reading
+from hub.model import Reading, Waveform
 from hub.vocabulary import PARAMETERS
+from hub.waves import Waves
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +95,7 @@ class Live:
         stale_after_s: Mapping[str, float] | None = None,
     ) -> None:
         self._places = places
+        self.waves = Waves()
         self._stale_intervals = stale_intervals
         self._stale_floor_s = stale_floor_s
         self._stale_after_s = dict(stale_after_s or {})
@@ -133,6 +135,10 @@ class Live:
         if reading.exceptions:
             self._except(device, reading)
         self._dirty.add(device)
+
+    def waveform(self, waveform: Waveform) -> None:
+        """Hand a window of a waveform to who looks at it now."""
+        self.waves.publish(waveform)
 
     def _except(self, device: Device, reading: Reading) -> None:
         exceptions = reading.exceptions or {}

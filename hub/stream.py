@@ -237,28 +237,29 @@ class Stream:
             return None
         return int(digits) if self._log.resumable(epoch, int(digits)) else None
 
-    def _id(self, sequence: int) -> str:
+    def event_id(self, sequence: int) -> str:
+        """Return the SSE id of an event."""
         return f"{self._hub}-{self._log.epoch}-{sequence}"
 
     def _render(self, event: AlarmEvent, recorded: bool) -> bytes:
         self.rendered += 1
-        return alarm_frame(event, recorded, self._id(event.sequence))
+        return alarm_frame(event, recorded, self.event_id(event.sequence))
 
     def _reset(self, scope: Scope, reason: str) -> bytes:
         frame = self._resets.get((scope, reason))
         if frame is None:
             self.rendered += 1
-            present = [event for event in self._log.present() if self._shows(scope, event, event.ward)]
-            frame = self._resets[scope, reason] = reset_frame(reason, present, self._id(self.told))
+            present = [event for event in self._log.present() if self.shows(scope, event)]
+            frame = self._resets[scope, reason] = reset_frame(reason, present, self.event_id(self.told))
         return frame
 
-    def _shows(self, scope: Scope, event: AlarmEvent, ward: str | None) -> bool:
-        """Tell whether a scope takes the place. The hub's own alarms concern everybody."""
-        return event.alarm.device == self._hub or scope.takes(event.alarm.site, ward)
+    def shows(self, scope: Scope, event: AlarmEvent) -> bool:
+        """Tell whether a scope takes the place of an event. The hub's own alarms concern everybody."""
+        return event.alarm.device == self._hub or scope.takes(event.alarm.site, event.ward)
 
     def _takes(self, scope: Scope, event: AlarmEvent) -> bool:
-        wards = self._wards.get(event.alarm.id) or {event.ward}
-        return any(self._shows(scope, event, ward) for ward in wards)
+        earlier = self._wards.get(event.alarm.id, ())
+        return self.shows(scope, event) or any(scope.takes(event.alarm.site, ward) for ward in earlier)
 
     def _replays(self, scope: Scope, item: Told) -> bool:
         """Tell whether to replay an event. Every end is: which wards an ended alarm was in is not kept."""

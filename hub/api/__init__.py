@@ -1,0 +1,1 @@
+"""The HTTP API: what nurse stations and operators see of the hub."""

@@ -1,0 +1,67 @@
+"""Who may ask: bearer tokens and roles."""
+
+from collections.abc import Callable, Coroutine
+from ipaddress import ip_address
+from typing import Annotated, Any
+
+from fastapi import Depends, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.requests import HTTPConnection
+
+from hub.api.problems import Problem
+from hub.api.services import Hub, Token
+
+_FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
+
+bearer = HTTPBearer(
+    auto_error=False, scheme_name="token", description="A token from `hub token create`. Never in a URL."
+)
+Credentials = Annotated[HTTPAuthorizationCredentials | None, Security(bearer)]
+
+
+async def known(hub: Hub, credentials: Credentials) -> Token:
+    """Return whose token came with the request, or refuse."""
+    if credentials is None:
+        raise _unauthorized("send a bearer token: Authorization: Bearer wh_…", "")
+    token = hub.tokens.verify(credentials.credentials, hub.now_ns())
+    if token is None:
+        raise _unauthorized("this token is unknown, expired or revoked", ', error="invalid_token"')
+    return token
+
+
+Known = Annotated[Token, Depends(known)]
+
+
+def has_role(*roles: str) -> Callable[[Token], Coroutine[Any, Any, Token]]:
+    """Return a dependency that lets these roles pass."""
+
+    async def check(token: Known) -> Token:
+        if token.role not in roles:
+            needed = " or ".join(roles)
+            raise Problem(
+                403, "forbidden", f"this needs a token of the role {needed}; yours has {token.role}"
+            )
+        return token
+
+    return check
+
+
+async def scraper(connection: HTTPConnection, hub: Hub, credentials: Credentials) -> None:
+    """Let a scraper on this machine pass without a token, any other with one.
+
+    Numbers only, no patient data; a Prometheus on the machine needs no secret on disk. A proxy on the machine
+    speaks for others: what it forwards needs a token.
+    """
+    host = connection.client.host if connection.client else ""
+    forwarded = any(name in connection.headers for name in _FORWARDED)
+    try:
+        local = not forwarded and ip_address(host).is_loopback
+    except ValueError:
+        local = False
+    if not local:
+        await known(hub, credentials)
+
+
+def _unauthorized(detail: str, error: str) -> Problem:
+    headers = {"WWW-Authenticate": f'Bearer realm="wardhub"{error}'}
+    return Problem(401, "unauthorized", detail, headers=headers)

@@ -1,0 +1,101 @@
+"""The application: all routes, their errors, their description."""
+
+from typing import Any
+
+from fastapi import APIRouter, Depends, FastAPI
+from fastapi.openapi.utils import get_openapi
+from msgspec import Struct, json
+
+from hub import __version__
+from hub.api import alarms, answers, devices, health, places, rejects, streams, trends
+from hub.api.access import known
+from hub.api.headers import BodyLimit, SecurityHeaders
+from hub.api.problems import ProblemDetails, install
+from hub.api.services import Services
+from hub.events import Bed
+
+MAX_BODY_BYTES = 64 * 1024
+
+_DESCRIPTION = """What nurse stations and operators see of the hub.
+
+Every route under `/api/v1` needs a bearer token (`hub token create`). Errors are problem details (RFC 9457).
+Times are RFC 3339 in UTC. Values are in the vocabulary's units; a value that can't be relied on is null.
+"""
+
+_TAGS = [
+    {"name": "places", "description": "Wards and beds, with current values."},
+    {"name": "patients", "description": "Patients by surrogate id."},
+    {"name": "devices", "description": "Devices, their readings and waveforms."},
+    {"name": "trends", "description": "Parameters over time."},
+    {"name": "alarms", "description": "Alarm conditions and their events."},
+    {"name": "stream", "description": "Server-sent events."},
+    {"name": "rejects", "description": "Messages that could not be used."},
+    {"name": "health", "description": "For orchestrators and Prometheus."},
+]
+
+_SHAPES: list[type[Struct]] = [
+    answers.AlarmEvents,
+    answers.Alarms,
+    answers.Alive,
+    answers.Beds,
+    answers.DeviceAnswer,
+    answers.Devices,
+    answers.Patient,
+    answers.Patients,
+    answers.Readings,
+    answers.Ready,
+    answers.Rejects,
+    answers.ReplayAnswer,
+    answers.Trend,
+    answers.Ward,
+    answers.Wards,
+    answers.Windows,
+    Bed,
+    ProblemDetails,
+]
+
+
+class Api(FastAPI):
+    """FastAPI, with the answers' shapes described by msgspec."""
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the OpenAPI 3.1 document."""
+        if self.openapi_schema is None:
+            document = get_openapi(
+                title=self.title,
+                version=self.version,
+                description=self.description,
+                tags=self.openapi_tags,
+                routes=self.routes,
+                license_info=self.license_info,
+            )
+            _, shapes = json.schema_components(_SHAPES, ref_template="#/components/schemas/{name}")
+            document.setdefault("components", {}).setdefault("schemas", {}).update(shapes)
+            self.openapi_schema = document
+        return self.openapi_schema
+
+
+def create_api(services: Services) -> FastAPI:
+    """Return the application. It opens nothing: `hub.api.server` serves it."""
+    api = Api(
+        title="wardhub",
+        version=__version__,
+        description=_DESCRIPTION,
+        openapi_tags=_TAGS,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        openapi_url="/api/v1/openapi.json",
+        docs_url=None,  # its page would load scripts from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    api.state.services = services
+    install(api)
+    api.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES)
+    api.add_middleware(SecurityHeaders)
+    data = APIRouter(prefix="/api/v1", dependencies=[Depends(known)])
+    # Fixed paths first: /devices/unassigned is no device.
+    for part in (places, streams, devices, trends, alarms, rejects):
+        data.include_router(part.router)
+    api.include_router(data)
+    api.include_router(health.router)
+    return api

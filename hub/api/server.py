@@ -1,0 +1,115 @@
+"""Serving the API with uvicorn, and ending its streams before uvicorn waits for them."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI
+
+from hub.live import Live
+from hub.stream import Stream
+
+_GRACE_S = 5
+"""How long a client may take to finish once the hub stops."""
+
+
+class CannotServe(Exception):  # noqa: N818 - a state, told to whoever starts the hub
+    """The address can't be listened on, or the certificate can't be used; the message says what to change."""
+
+
+class _Uvicorn(uvicorn.Server):
+    """Closes the streams when it shuts down, and leaves signals to the hub."""
+
+    def __init__(self, config: uvicorn.Config, stream: Stream, live: Live) -> None:
+        super().__init__(config)
+        self._stream = stream
+        self._live = live
+        self.listening = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and say so."""
+        await super().startup(sockets)
+        self.listening.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End every stream, then every connection."""
+        self._stream.close()
+        self._live.waves.close()
+        await super().shutdown(sockets)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals alone."""
+        yield
+
+
+class ApiServer:
+    """The API on one address."""
+
+    def __init__(
+        self,
+        api: FastAPI,
+        stream: Stream,
+        live: Live,
+        *,
+        host: str,
+        port: int,
+        cert_file: Path | None = None,
+        key_file: Path | None = None,
+    ) -> None:
+        self._host = host
+        self._port = port
+        config = uvicorn.Config(
+            api,
+            access_log=False,  # paths name patients
+            log_config=None,
+            lifespan="off",
+            server_header=False,
+            proxy_headers=False,  # who asks is who connects: see api.access.scraper
+            timeout_graceful_shutdown=_GRACE_S,
+            ssl_certfile=cert_file,
+            ssl_keyfile=key_file,
+        )
+        self._server = _Uvicorn(config, stream, live)
+        self._serving: asyncio.Task[None] | None = None
+        self._socket: socket.socket | None = None
+
+    async def start(self) -> None:
+        """Listen. Raises CannotServe."""
+        if not self._server.config.loaded:
+            try:
+                self._server.config.load()
+            except OSError as error:  # ssl.SSLError is one
+                raise CannotServe(f"http.cert_file or http.key_file can't be used: {error}") from error
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        try:
+            self._socket = socket.create_server((self._host, self._port), family=family, backlog=2048)
+        except OSError as error:
+            raise CannotServe(
+                f"can't listen on {self._host}:{self._port} ({error.strerror}): set http.host to an address"
+                " of this machine and http.port to a free port"
+            ) from error
+        self._serving = asyncio.create_task(self._server.serve([self._socket]), name="api")
+        listening = asyncio.create_task(self._server.listening.wait())
+        await asyncio.wait({self._serving, listening}, return_when=asyncio.FIRST_COMPLETED)
+        listening.cancel()
+        if self._serving.done():
+            await self._serving
+
+    async def stop(self) -> None:
+        """End the streams, let running requests finish for a while, close."""
+        if self._serving is not None:
+            self._server.should_exit = True
+            await self._serving
+            self._serving = None
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on, also where 0 was asked for."""
+        if self._socket is None:
+            return self._port
+        address: Sequence[int] = self._socket.getsockname()
+        return address[1]

@@ -1,0 +1,134 @@
+"""Trends of a patient, a bed or a device: what the registry says of who was where, joined when read."""
+
+from itertools import pairwise
+from typing import Annotated, Self
+
+from fastapi import APIRouter
+from fastapi import Query as FromQuery
+from pydantic import Field, model_validator
+from starlette.responses import Response
+
+from hub.api.answers import Point, Trend, answer, described
+from hub.api.parameters import QueryId, Span
+from hub.api.problems import invalid
+from hub.api.services import Hub, Services
+from hub.events import moment
+from hub.stores.store import Store, TrendPoint
+from hub.vocabulary import PARAMETERS, unknown
+from hub.ward.model import DevicePeriod
+
+router = APIRouter(tags=["trends"])
+
+
+class TrendQuery(Span):
+    """Whose trend, of what, in how many steps."""
+
+    patient: QueryId | None = Field(default=None, description="Surrogate id. Or give `bed` or `device`.")
+    bed: QueryId | None = Field(default=None, description="With `site`.")
+    device: QueryId | None = Field(default=None, description="With `site`.")
+    site: QueryId | None = None
+    parameter: str = Field(examples=["heart_rate"], description="Vocabulary name.")
+    points: int = Field(default=300, ge=1, le=10_000)
+
+    @model_validator(mode="after")
+    def _of_one(self) -> Self:
+        if sum(one is not None for one in (self.patient, self.bed, self.device)) != 1:
+            raise ValueError("give exactly one of patient, bed and device")
+        if (self.site is None) != (self.patient is not None):
+            raise ValueError("site goes with bed or device, and is needed there")
+        return self
+
+
+class Grid:
+    """Steps of equal length from `start_ns` on, and what falls into them."""
+
+    def __init__(self, start_ns: int, end_ns: int, points: int) -> None:
+        self._start_ns = start_ns
+        self.step_ns = max(1, -(-(end_ns - start_ns) // points))
+        self._steps: dict[int, TrendPoint] = {}
+
+    def pieces(self, start_ns: int, end_ns: int) -> list[tuple[int, int, int]]:
+        """Cut a period where steps begin; return start, end and number of steps of at most three pieces.
+
+        A piece never reaches beyond the period: what is before or after it belongs to somebody else.
+        """
+        first = self._start_ns + -(-(start_ns - self._start_ns) // self.step_ns) * self.step_ns
+        last = self._start_ns + (end_ns - self._start_ns) // self.step_ns * self.step_ns
+        if first >= last:
+            cuts = [start_ns, *([first] if start_ns < first < end_ns else []), end_ns]
+            return [(a, b, 1) for a, b in pairwise(cuts)]
+        whole = (first, last, (last - first) // self.step_ns)
+        return [piece for piece in ((start_ns, first, 1), whole, (last, end_ns, 1)) if piece[0] < piece[1]]
+
+    def add(self, point: TrendPoint) -> None:
+        """Merge a point into its step."""
+        step = (point.time_ns - self._start_ns) // self.step_ns
+        here = self._steps.get(step)
+        if here is None:
+            self._steps[step] = point
+            return
+        count = here.count + point.count
+        self._steps[step] = TrendPoint(
+            time_ns=here.time_ns,
+            minimum=min(here.minimum, point.minimum),
+            mean=(here.mean * here.count + point.mean * point.count) / count,
+            maximum=max(here.maximum, point.maximum),
+            count=count,
+        )
+
+    def points(self) -> list[Point]:
+        """Return the steps that hold a value, oldest first."""
+        return [
+            Point(
+                time=moment(self._start_ns + step * self.step_ns),
+                minimum=point.minimum,
+                mean=point.mean,
+                maximum=point.maximum,
+                count=point.count,
+            )
+            for step, point in sorted(self._steps.items())
+        ]
+
+
+@router.get("/trends", summary="Get a trend", **described(Trend, 401, 404, 422, 502, 503))
+async def trends(hub: Hub, query: Annotated[TrendQuery, FromQuery()]) -> Response:
+    """Minimum, mean and maximum of one parameter in equal steps.
+
+    A patient's trend holds only what devices determined while they were the patient's; a corrected placement
+    corrects it.
+    """
+    parameter = PARAMETERS.get(query.parameter)
+    if parameter is None:
+        raise invalid("parameter", unknown(query.parameter))
+    if parameter.coded is not None or parameter.kind == "waveform":
+        raise invalid("parameter", f"{query.parameter} is not a number that has a trend")
+    start_ns, end_ns = query.resolve(hub.now_ns())
+    grid = Grid(start_ns, end_ns, query.points)
+    for period in await _periods(hub, query, start_ns, end_ns):
+        await _collect(hub.store, period, query.parameter, grid)
+    return answer(
+        Trend(
+            parameter=query.parameter,
+            unit=parameter.unit,
+            start=moment(start_ns),
+            end=moment(end_ns),
+            step_s=grid.step_ns / 1e9,
+            points=grid.points(),
+        )
+    )
+
+
+async def _periods(hub: Services, query: TrendQuery, start_ns: int, end_ns: int) -> list[DevicePeriod]:
+    if query.patient is not None:
+        await hub.registry.patient(query.patient)  # refuses an unknown one
+        return await hub.registry.device_periods_of_patient(query.patient, start_ns, end_ns)
+    site = query.site or ""
+    if query.bed is not None:
+        return await hub.registry.device_periods_of_bed(site, query.bed, start_ns, end_ns)
+    return [DevicePeriod(site, query.device or "", start_ns, end_ns)]
+
+
+async def _collect(store: Store, period: DevicePeriod, parameter: str, grid: Grid) -> None:
+    for start_ns, end_ns, steps in grid.pieces(period.start_ns, period.end_ns):
+        for point in await store.trend(period.site, period.device, parameter, start_ns, end_ns, steps):
+            grid.add(point)
