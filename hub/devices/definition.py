@@ -7,7 +7,17 @@ from collections.abc import Iterator
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    field_validator,
+    model_validator,
+)
 
 from hub.devices.native import DECODERS
 from hub.devices.path import InvalidPathError, Path
@@ -150,10 +160,15 @@ class Time(Place):
         return zone
 
 
+def _known_parameter(name: str) -> str:
+    _check_parameter(name, "")
+    return name
+
+
 class Target(Entry):
     """What one name of a `map` of parameters means."""
 
-    parameter: str
+    parameter: Annotated[str, AfterValidator(_known_parameter)]
     unit: str = ""
     scale: float = 1.0
     offset: float = 0.0
@@ -176,10 +191,17 @@ class Named(Place):
     """What to do with a name that `map` lacks."""
 
 
+NAME, MAP = "<name>", "<map>"
+"""How pydantic names the two forms of `parameter` in a fault; no key of a file."""
+
+
 class Value(Place):
     """One value: where it is, which parameter it is of, in which unit."""
 
-    parameter: str | Named
+    parameter: Annotated[
+        Annotated[str, AfterValidator(_known_parameter), Tag(NAME)] | Annotated[Named, Tag(MAP)],
+        Discriminator(lambda sent: NAME if isinstance(sent, str) else MAP),
+    ]
     unit: Annotated[Pick | None, BeforeValidator(_as_word)] = None
     """UCUM; the vocabulary's unit where absent."""
     scale: float = 1.0

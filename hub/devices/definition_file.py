@@ -8,7 +8,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from hub.devices.definition import Definition, Named
+from hub.devices.definition import MAP, NAME, Definition, Named
 from hub.devices.problem import Problem
 from hub.vocabulary import PARAMETERS
 
@@ -34,7 +34,8 @@ def parse(text: str, file: str) -> tuple[Definition | None, list[Problem]]:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         at = _TOML_LINE.search(str(error))
-        return None, [Problem(file, int(at[1]) if at else 0, "", f"is not TOML: {error}")]
+        line = int(at[1]) if at else len(text.splitlines())
+        return None, [Problem(file, line, "", f"is not TOML: {error}")]
     lines = _lines(text)
     try:
         definition = Definition.model_validate(document)
@@ -51,7 +52,7 @@ def _problem(file: str, lines: dict[Key, int], fault: dict[str, object]) -> Prob
     location = fault["loc"]
     assert isinstance(location, tuple)  # noqa: S101 - pydantic's promise
     # Members of a union are named by pydantic, not by the file.
-    key: Key = tuple(step for step in location if step not in ("str", "Named", "Pick", "Target"))
+    key: Key = tuple(step for step in location if step not in (NAME, MAP))
     message = str(fault["msg"]).removeprefix("Value error, ")
     if fault["type"] == "extra_forbidden":
         message = "is no key of the language here"

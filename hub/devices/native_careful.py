@@ -243,7 +243,7 @@ def _converted_time(sent: object) -> int:
         return 0
     if isinstance(sent, str):
         return rfc3339_ns(sent)
-    if isinstance(sent, int) or (isinstance(sent, float) and sent.is_integer()):
+    if not isinstance(sent, bool) and isinstance(sent, int | float) and sent == sent // 1:
         return epoch_ns(int(sent), "ms")
     raise NotATimeError(f"expected RFC 3339 or whole milliseconds since the epoch, found {found(sent)}")
 

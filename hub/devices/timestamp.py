@@ -67,9 +67,7 @@ def epoch_ns(number: float, unit: str) -> int:
     if isinstance(number, bool):
         raise NotATimeError(f"expected {unit} since 1970-01-01T00:00:00Z, not true or false")
     try:
-        # An integer is taken exactly; a float has no more than microseconds to give.
-        scale = _SCALES[unit]
-        scaled = number * scale if isinstance(number, int) else round(number * scale)
+        scaled = _scaled(number, _SCALES[unit])
     except (OverflowError, ValueError):
         raise NotATimeError("is not a finite number") from None
     return _bounded(scaled)
@@ -84,6 +82,13 @@ def pattern_ns(text: str, pattern: str, zone: tzinfo) -> int:
         return _bounded(_by_pattern(text, pattern, zone))
     except (ValueError, OverflowError):
         raise NotATimeError(f"expected the pattern {pattern}") from None
+
+
+def _scaled(number: float, scale: int) -> int:
+    if isinstance(number, int):
+        return number * scale
+    # A float of seconds in this century is exact to a microsecond at best.
+    return round(number * (scale // 1000)) * 1000 if scale >= 1000 else round(number * scale)
 
 
 @lru_cache(maxsize=_CACHED)
