@@ -1,0 +1,173 @@
+"""The drain between the journal and one store: rows go over in order, each at least once, none is dropped."""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+from msgspec import Struct
+
+from hub.failpoint import failpoint
+from hub.journal import Journal, JournalError
+from hub.model import FORMAT_VERSION, Batch, Rejection
+from hub.rejects import refused
+from hub.stores.store import Store, StoreRefused, StoreUnavailable
+
+log = logging.getLogger(__name__)
+
+DrainState = Literal["ok", "down"]
+
+FIRST_PAUSE_S = 0.25
+
+
+class Lag(Struct, frozen=True):
+    """How far a store is behind the journal."""
+
+    items: int
+    """Readings, windows, statuses, alarms and sightings that the store does not have."""
+    oldest_ns: int | None
+    """When the oldest of them was received; None where there is none."""
+
+
+class Drain:
+    """Takes journal rows to one store at the store's own pace.
+
+    Order: a row's write begins after the rows before it are stored. Delivery: at least once; the store makes
+    it once. Where the journal's cursor and the store's own position differ, the store's counts, for it was
+    committed with the data: further on after a crash between write and advance, further back after the store
+    was restored from a backup or replaced. Row ids never recur, not even in a new journal, so a position
+    beyond all rows is one of rows that are gone. `StoreUnavailable`: the same rows again after a growing,
+    jittered pause. `StoreRefused`: halves of them are tried, down to the one item, which goes to the rejects.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        store: Store,
+        *,
+        items: int = 5_000,
+        max_bytes: int = 8 << 20,
+        linger_s: float = 0.25,
+        back_off_s: float = 10.0,
+        on_state: Callable[[DrainState, str], None] | None = None,
+    ) -> None:
+        self.store = store
+        self.state: DrainState = "ok"
+        self.cursor = 0
+        """Id of the last row that the store has."""
+        self.lag = Lag(0, None)
+        """As of the last look; `look` takes a fresh one."""
+        self.rows_written = 0
+        self.items_refused = 0
+        self._journal = journal
+        self._items = items
+        self._max_bytes = max_bytes
+        self._linger_s = linger_s
+        """How long a new row waits for company: every write has its price."""
+        self._back_off_s = back_off_s
+        self._on_state = on_state
+        self._failures = 0
+        self._connected = False
+
+    async def run(self) -> None:
+        """Drain until cancelled; what is not over by then stays in the journal. Starts the store too."""
+        self._journal.register(self.store.name)
+        while True:
+            try:
+                if not self._connected:
+                    await self._connect()
+                await self._step()
+            except StoreUnavailable as error:
+                await self._pause(str(error), error.retry_after_s)
+            except (StoreRefused, JournalError) as error:  # a person must act; it may be mended meanwhile
+                await self._pause(str(error), self._back_off_s)
+
+    async def look(self) -> Lag:
+        """Return how far the store is behind now."""
+        self.lag = Lag(*await self._journal.lag(self.cursor))
+        return self.lag
+
+    async def _connect(self) -> None:
+        """Start the store, or see whether it is back, and find where to go on."""
+        await self.store.start()
+        position = await self.store.position()
+        self.cursor = await self._journal.position(self.store.name) if position is None else position
+        self._connected = True
+        if not (await self.look()).items:
+            self._available()
+
+    async def _step(self) -> None:
+        """Take the next rows over."""
+        await self._journal.wait_beyond(self.cursor)
+        if (await self.look()).items < self._items:
+            await asyncio.sleep(self._linger_s)
+        rows = await self._journal.read(self.cursor, max_items=self._items, max_bytes=self._max_bytes)
+        if not rows:
+            return
+        last = rows[-1][0]
+        failpoint("drain:before-write")
+        rejections: list[Rejection] = []
+        try:
+            await self.store.write(rows)
+        except StoreRefused as error:
+            items = [item for _, batch in rows for item in _single(batch)]
+            rejections = await self._bisect(items, str(error))
+        failpoint("drain:after-write")
+        await self._journal.advance(self.store.name, last, rejections)
+        failpoint("drain:after-advance")
+        if rejections:
+            # Only now that the rejects are durable may the store's own position pass them.
+            await self.store.write([(last, _batch())])
+        self.cursor = last
+        self.rows_written += len(rows)
+        self.items_refused += len(rejections)
+        self._available()
+        await self.look()
+
+    async def _bisect(self, items: list[Batch], reason: str) -> list[Rejection]:
+        """Store all but what the store refuses even alone, and return that. Moves no position (row id 0)."""
+        if len(items) <= 1:
+            log.warning("%s refuses an item, see the rejects: %s", self.store.name, reason)
+            return [refused(self.store.name, item, reason, time.time_ns()) for item in items]
+        rejections: list[Rejection] = []
+        for half in (items[: len(items) // 2], items[len(items) // 2 :]):
+            try:
+                await self.store.write([(0, item) for item in half])
+            except StoreRefused as error:
+                rejections += await self._bisect(half, str(error))
+        return rejections
+
+    async def _pause(self, reason: str, at_least_s: float) -> None:
+        self._connected = False
+        if self.state == "ok":
+            self._change("down", f"{self.store.name} can't take readings, spooling: {reason}")
+        pause_s = min(self._back_off_s, FIRST_PAUSE_S * 2**self._failures) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
+        self._failures = min(self._failures + 1, 16)
+        await asyncio.sleep(max(pause_s, at_least_s))
+
+    def _available(self) -> None:
+        self._failures = 0
+        if self.state == "down":
+            self._change("ok", f"{self.store.name} back, {self.lag.items:,} readings to drain")
+
+    def _change(self, state: DrainState, text: str) -> None:
+        self.state = state
+        log.log(logging.INFO if state == "ok" else logging.WARNING, "%s", text)
+        if self._on_state is not None:
+            self._on_state(state, text)
+
+
+def _batch() -> Batch:
+    return Batch(FORMAT_VERSION, 0, [], [], [], [], [], [])
+
+
+def _single(batch: Batch) -> Iterator[Batch]:
+    """Take a batch apart into batches of one item."""
+    for kind in ("readings", "waveforms", "statuses", "device_alarms", "sightings"):
+        for item in getattr(batch, kind):
+            one = _batch()
+            one.received_ns = batch.received_ns
+            setattr(one, kind, [item])
+            yield one
