@@ -7,7 +7,7 @@ from hub.model import Value
 
 if TYPE_CHECKING:
     from hub.alarms.conditions import Condition
-    from hub.alarms.limits import Limits
+    from hub.alarms.rules import Limits
 
 
 class Latest:

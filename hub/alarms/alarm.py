@@ -1,4 +1,4 @@
-"""An alarm condition and the events of its life."""
+"""An alarm: its condition, its signal, and the events of its life (terms of IEEE 11073 BICEPS)."""
 
 from hashlib import blake2b
 from typing import Literal
@@ -7,7 +7,33 @@ from msgspec import Struct
 
 from hub.model import Kind, Presence, Priority, Value
 
-Happening = Literal["start", "update", "escalate", "de-escalate", "end"]
+Happening = Literal[
+    "start",
+    "update",
+    "escalate",
+    "de-escalate",
+    "end",
+    "signalled",
+    "acknowledged",
+    "audio-paused",
+    "signal-off",
+    "re-alarmed",
+    "latched",
+    "reset",
+    "reassigned",
+    "commented",
+]
+"""What happened to an alarm.
+
+start, update, escalate, de-escalate: of the condition. signalled: the signal delay is over. latched: the
+condition is gone, the signal stays until a person resets it. reset: a person did. end: the alarm's life is
+over, condition and signal: nothing follows it.
+"""
+
+SignalPresence = Literal["off", "on", "acknowledged", "latched"]
+Audio = Literal["on", "paused", "off"]
+
+RANK: dict[Priority, int] = {"information": 0, "low": 1, "medium": 2, "high": 3}
 
 
 class Alarm(Struct, frozen=True, gc=False):
@@ -30,6 +56,51 @@ class Alarm(Struct, frozen=True, gc=False):
     limit: float | None = None
     unit: str | None = None
     ended_ns: int | None = None
+    level: int = 1
+    """1: warning, 2: critical."""
+    changed_ns: int = 0
+    """Corrected device time up to which the condition has been judged; older readings don't move it."""
+    patient: str | None = None
+    """Whose condition it is (surrogate id); None for a technical one."""
+    devices: tuple[str, ...] = ()
+    """The devices that a lost gateway or broker took with it."""
+    until_ns: int | None = None
+    """When standby or transport is over, hub time."""
+    origin: Literal["hub", "device"] = "hub"
+    """Who decided that the condition is present."""
+    ended_why: str | None = None
+    """Set where something other than the condition itself ended it; a latched signal ends with it."""
+
+
+class Signal(Struct, frozen=True, gc=False):
+    """What people see and hear of an alarm, and what they did about it. All times are hub time."""
+
+    presence: SignalPresence = "on"
+    priority: Priority = "medium"
+    """As shown: a latched or still latching signal keeps the highest that the condition had."""
+    audio: Audio = "on"
+    audio_until_ns: int | None = None
+    """When a pause or a switching off is over."""
+    due_ns: int | None = None
+    """When the signal is generated; None once it was."""
+    raised_ns: int | None = None
+    """When the signal was first generated."""
+    acknowledged_by: str | None = None
+    acknowledged_ns: int | None = None
+    acknowledged_until_ns: int | None = None
+    """When it comes back if the condition is still present."""
+    assigned: str | None = None
+    """Who is asked to respond."""
+    step: int = 0
+    """How far the alarm has gone up the escalation chain."""
+    step_due_ns: int | None = None
+    """When it goes on to the next one."""
+    count: int = 1
+    """How often the condition came in this episode."""
+    quiet_ns: int | None = None
+    """Since when a condition that comes and goes is absent; the episode ends when it stays so."""
+    under: str | None = None
+    """The alarm under which this one is listed instead of being signalled by itself."""
 
 
 class AlarmEvent(Struct, frozen=True, gc=False):
@@ -45,6 +116,11 @@ class AlarmEvent(Struct, frozen=True, gc=False):
     bed: str | None = None
     patient: str | None = None
     """Where the device was placed when the event happened; the patient's surrogate id."""
+    signal: Signal | None = None
+    who: str | None = None
+    """The person, or `hub`."""
+    why: str | None = None
+    """A reason or a comment."""
 
 
 def alarm_id(site: str, device: str, parameter: str | None, condition: str, onset_ns: int) -> str:

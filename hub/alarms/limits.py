@@ -1,91 +1,98 @@
-"""Alarm limits: data from a TOML file, checked against the vocabulary, compiled for the evaluation."""
+"""The limits file: TOML, checked against the vocabulary with every error told, compiled into rules."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Final
 
-from msgspec import Struct
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ValidationError
 
-from hub.model import Priority
+from hub.alarms import schema
+from hub.alarms.rules import (
+    BoundSide,
+    CodedRule,
+    Combination,
+    Limit,
+    Limits,
+    LimitsInvalid,
+    Member,
+    Override,
+    Policy,
+    Rate,
+    Side,
+    in_order,
+)
+from hub.clock import SECOND_NS
+from hub.model import Priority, Value
 from hub.vocabulary import PARAMETERS, unknown
 
-Side = Literal["low", "high"]
 DEFAULTS = Path(__file__).with_name("defaults.toml")
+AGE_GROUPS: Final = ("adult", "paediatric", "neonatal")
+_SHARED: Final = ("signals", "technical", "coded", "news2", "flood")
+"""Tables beside the age groups; `signals` and `technical` hold one table a name."""
+_ALWAYS: Final = ("\uffff", "")
+"""A quiet range that holds nothing: every value gets the closer look."""
 
-
-class LimitsInvalid(ValueError):  # noqa: N818 - names the state of the file
-    """A limits file that can't be used; the message lists every error."""
-
-
-class Limit(Struct, frozen=True):
-    """One limit of one parameter: beyond it for `delay_ns`, the condition is present."""
-
-    parameter: str
-    condition: str
-    """limit_low, limit_high, critical_low or critical_high."""
-    side: Side
-    bound: float
-    """In the vocabulary's unit. The bound itself is inside."""
-    priority: Priority
-    delay_ns: int
-    hysteresis: float
-
-
-class Limits(Struct, frozen=True):
-    """The limits of one kind of patient."""
-
-    by_parameter: Mapping[str, tuple[Limit, ...]]
-    quiet: Mapping[str, tuple[float, float]]
-    """By parameter: the closed range within which no limit is violated."""
-
-
-class _ParameterLimits(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    low: float | None = None
-    high: float | None = None
-    critical_low: float | None = None
-    critical_high: float | None = None
-    priority: Priority = "medium"
-    critical_priority: Priority = "high"
-    delay_s: float = Field(default=0.0, ge=0, le=300)
-    critical_delay_s: float = Field(default=0.0, ge=0, le=300)
-    hysteresis: float = Field(default=0.0, ge=0)
-
-    @model_validator(mode="after")
-    def _in_order(self) -> "_ParameterLimits":
-        bounds = [b for b in (self.critical_low, self.low, self.high, self.critical_high) if b is not None]
-        if not bounds:
-            raise ValueError("give at least one of low, high, critical_low, critical_high")
-        if bounds != sorted(bounds) or len(set(bounds)) != len(bounds):
-            raise ValueError("expected critical_low < low < high < critical_high")
-        return self
-
-    def limits(self, parameter: str) -> tuple[Limit, ...]:
-        sides: tuple[tuple[Side, str, float | None, Priority, float], ...] = (
-            ("low", "limit_low", self.low, self.priority, self.delay_s),
-            ("high", "limit_high", self.high, self.priority, self.delay_s),
-            ("low", "critical_low", self.critical_low, self.critical_priority, self.critical_delay_s),
-            ("high", "critical_high", self.critical_high, self.critical_priority, self.critical_delay_s),
-        )
-        return tuple(
-            Limit(parameter, condition, side, bound, priority, round(delay_s * 1e9), self.hysteresis)
-            for side, condition, bound, priority, delay_s in sides
-            if bound is not None
-        )
+Tables = dict[str, dict[str, Any]]
 
 
 class LimitSet:
-    """The limits of each age group; a group that the file doesn't name has the adult ones."""
+    """The rules of each age group; a group that the file doesn't name has the adult ones."""
 
-    def __init__(self, groups: Mapping[str, Limits]) -> None:
-        self._groups = groups
+    def __init__(self, document: Mapping[str, Any], source: str) -> None:
+        self._document = document
+        self._source = source
+        self._compiled = lru_cache(maxsize=4096)(self._compile)
 
-    def of(self, age_group: str) -> Limits:
-        """Return the limits of `adult`, `paediatric` or `neonatal`."""
-        return self._groups.get(age_group) or self._groups["adult"]
+    def of(self, age_group: str, overrides: Sequence[Override] = ()) -> Limits:
+        """Return the rules of an age group. Raises LimitsInvalid for a bad override."""
+        group = age_group if age_group in self._document else "adult"
+        return self._compiled(group, tuple(_Applied(one) for one in in_order(overrides)))
+
+    def tables(self, age_group: str, overrides: Sequence[Override] = ()) -> Tables:
+        """Return the tables of an age group as they are in the file, with overrides applied."""
+        group = age_group if age_group in self._document else "adult"
+        tables: Tables = {
+            name: dict(table) for name, table in self._document[group].items() if isinstance(table, dict)
+        }
+        for name in _SHARED:
+            shared = self._document.get(name, {})
+            if name in ("signals", "technical", "coded"):
+                tables |= {f"{name}.{key}": dict(table) for key, table in shared.items()}
+            else:
+                tables[name] = dict(shared)
+        for one in in_order(overrides):
+            table = tables.setdefault(one.table, {})
+            for key, value in one.values.items():
+                if value is None:
+                    table.pop(key, None)
+                else:
+                    table[key] = value
+        return tables
+
+    def _compile(self, group: str, overrides: "tuple[_Applied, ...]") -> Limits:
+        errors: list[str] = []
+        tables = self.tables(group, [one.override for one in overrides])
+        combinations = self._document[group].get("combination", [])
+        limits = _limits(tables, combinations, f"{self._source}: {group}", errors)
+        if errors:
+            raise LimitsInvalid("\n".join(errors))
+        return limits
+
+
+class _Applied:
+    """An override as a key: two with the same effect are the same."""
+
+    def __init__(self, override: Override) -> None:
+        self.override = override
+        self._key = (override.scope, override.table, repr(sorted(override.values.items(), key=repr)))
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Applied) and other._key == self._key
 
 
 def load_limits(path: Path = DEFAULTS) -> LimitSet:
@@ -96,41 +103,229 @@ def load_limits(path: Path = DEFAULTS) -> LimitSet:
         raise LimitsInvalid(f"{path}: can't be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise LimitsInvalid(f"{path}: not TOML: {error}") from error
+    return limit_set(document, str(path))
+
+
+def limit_set(document: dict[str, Any], source: str) -> LimitSet:
+    """Check a parsed limits file. What it has no table for is taken from the built-in one."""
     errors: list[str] = []
-    if document.pop("version", None) != 1:
-        errors.append(f"{path}: version: expected 1")
-    groups: dict[str, Limits] = {}
-    for group, tables in document.items():
-        if group not in ("adult", "paediatric", "neonatal") or not isinstance(tables, dict):
-            errors.append(f"{path}: {group}: expected a table named adult, paediatric or neonatal")
-            continue
-        tables.pop("source", None)
-        groups[group] = _group(path, group, tables, errors)
-    if "adult" not in groups:
-        errors.append(f"{path}: adult: the adult limits are missing")
+    if document.pop("version", None) not in (1, 2):
+        errors.append(f"{source}: version: expected 2")
+    errors += [
+        f"{source}: {name}: expected a table named {', '.join((*AGE_GROUPS, *_SHARED))}"
+        for name, table in document.items()
+        if name not in (*AGE_GROUPS, *_SHARED) or not isinstance(table, dict)
+    ]
+    if "adult" not in document:
+        errors.append(f"{source}: adult: the adult limits are missing")
     if errors:
         raise LimitsInvalid("\n".join(errors))
-    return LimitSet(groups)
+    if source != str(DEFAULTS):
+        built_in = tomllib.loads(DEFAULTS.read_text(encoding="utf-8"))
+        document = {name: built_in[name] for name in _SHARED} | document
+    rules = LimitSet(document, source)
+    for group in AGE_GROUPS:
+        if group in document:
+            try:
+                rules.of(group)
+            except LimitsInvalid as error:
+                errors += str(error).splitlines()
+    if errors:
+        raise LimitsInvalid("\n".join(dict.fromkeys(errors)))
+    return rules
 
 
-def _group(path: Path, group: str, tables: dict[str, object], errors: list[str]) -> Limits:
-    by_parameter: dict[str, tuple[Limit, ...]] = {}
+def _limits(tables: Tables, combinations: Any, where: str, errors: list[str]) -> Limits:  # noqa: ANN401 - TOML
+    by_parameter: dict[str, tuple[Side, ...]] = {}
+    rates: dict[str, tuple[Rate, ...]] = {}
+    policies: dict[str, schema.SignalTable] = {}
+    own: dict[str, schema.SignalTable] = {}
+    technical: dict[str, schema.TechnicalTable] = {}
+    coded: dict[str, tuple[CodedRule, ...]] = {}
+    news2: schema.News2Table | None = None
+    flood = schema.FloodTable()
     for name, table in tables.items():
-        parameter = PARAMETERS.get(name)
-        if parameter is None or parameter.coded is not None:
-            problem = unknown(name) if parameter is None else f"{name} is coded; limits are for numbers"
-            errors.append(f"{path}: {group}.{name}: {problem}")
-            continue
+        kind, _, key = name.partition(".")
         try:
-            by_parameter[name] = _ParameterLimits.model_validate(table).limits(name)
+            if kind == "signals":
+                (policies if key in schema.PRIORITIES else own)[key] = schema.SignalTable.model_validate(
+                    table
+                )
+            elif kind == "technical":
+                technical[key] = schema.TechnicalTable.model_validate(table)
+            elif kind == "coded":
+                coded[key] = _coded(key, table)
+            elif kind == "news2":
+                news2 = schema.News2Table.model_validate(table)
+            elif kind == "flood":
+                flood = schema.FloodTable.model_validate(table)
+            else:
+                checked = _parameter_table(name, table)
+                by_parameter[name] = _sides(name, checked)
+                rates[name] = _rates(name, checked)
         except ValidationError as error:
-            for one in error.errors():
-                key = ".".join([group, name, *(str(part) for part in one["loc"])])
-                errors.append(f"{path}: {key}: {one['msg']}")
-    return Limits(by_parameter, {name: _quiet(limits) for name, limits in by_parameter.items()})
+            errors += [_line(where, name, one["loc"], one["msg"]) for one in error.errors()]
+        except ValueError as error:
+            errors.append(f"{where}.{name}: {error}")
+    together = _combinations(combinations, where, errors)
+    missing = [priority for priority in schema.PRIORITIES if priority not in policies]
+    errors += [f"{where}: signals.{priority}: the table is missing" for priority in missing]
+    if errors:
+        return Limits({}, {}, {}, {}, {}, None, {}, {}, {}, flood.compiled(), frozenset(), 0)
+    by_priority = {priority: policies[priority].policy(None) for priority in schema.PRIORITIES}
+    return Limits(
+        by_parameter=by_parameter,
+        quiet=_quiet(by_parameter, together, coded),
+        rates={name: found for name, found in rates.items() if found},
+        combinations=together,
+        coded=coded,
+        news2=news2.compiled() if news2 and news2.enabled else None,
+        technical={name: table.compiled() for name, table in technical.items()},
+        policies=by_priority,
+        own_policies=_own_policies(own, technical, by_parameter, by_priority),
+        flood=flood.compiled(),
+        keys=_keys(by_parameter, rates, together, coded)
+        | ({("", "news2")} if news2 and news2.enabled else set()),
+        longest_absence_ns=round(flood.longest_absence_s * SECOND_NS),
+    )
 
 
-def _quiet(limits: tuple[Limit, ...]) -> tuple[float, float]:
-    lows = [limit.bound for limit in limits if limit.side == "low"]
-    highs = [limit.bound for limit in limits if limit.side == "high"]
-    return max(lows, default=float("-inf")), min(highs, default=float("inf"))
+def _keys(
+    by_parameter: Mapping[str, tuple[Side, ...]],
+    rates: Mapping[str, tuple[Rate, ...]],
+    together: Mapping[str, tuple[Combination, ...]],
+    coded: Mapping[str, tuple[CodedRule, ...]],
+) -> frozenset[tuple[str, str]]:
+    rules = [rule for table in (by_parameter, rates, coded) for found in table.values() for rule in found]
+    keys = {(rule.parameter, rule.condition) for rule in rules}
+    return frozenset(keys | {("", one.condition) for found in together.values() for one in found})
+
+
+def _own_policies(
+    own: Mapping[str, schema.SignalTable],
+    technical: Mapping[str, schema.TechnicalTable],
+    by_parameter: Mapping[str, tuple[Side, ...]],
+    by_priority: Mapping[Priority, Policy],
+) -> dict[str, Policy]:
+    """Complete the policies of single conditions with what their priority says."""
+    found = {}
+    for name, table in own.items():
+        priority: Priority = "medium"
+        if name in technical:
+            priority = technical[name].priority
+        elif sides := by_parameter.get(name.partition("/")[0]):
+            first = sides[0].warning or sides[0].critical
+            priority = first.priority if first else priority
+        found[name] = table.policy(by_priority[priority])
+    return found
+
+
+def _parameter_table(name: str, table: dict[str, Any]) -> schema.ParameterTable:
+    parameter = PARAMETERS.get(name)
+    if parameter is None:
+        raise ValueError(unknown(name))
+    if parameter.coded is not None:
+        raise ValueError(f"{name} is coded; limits are for numbers, use a table [coded.{name}]")
+    return schema.ParameterTable.model_validate(table)
+
+
+def _sides(name: str, table: schema.ParameterTable) -> tuple[Side, ...]:
+    def limit(side: BoundSide, bound: float | None, priority: Priority, delay_s: float) -> Limit | None:
+        if bound is None:
+            return None
+        delay_ns = round(delay_s * SECOND_NS)
+        return Limit(name, f"limit_{side}", side, bound, priority, delay_ns, table.hysteresis)
+
+    sides = (
+        Side(
+            name,
+            "limit_low",
+            limit("low", table.low, table.priority, table.delay_s),
+            limit("low", table.critical_low, table.critical_priority, table.critical_delay_s),
+        ),
+        Side(
+            name,
+            "limit_high",
+            limit("high", table.high, table.priority, table.delay_s),
+            limit("high", table.critical_high, table.critical_priority, table.critical_delay_s),
+        ),
+    )
+    return tuple(side for side in sides if side.warning or side.critical)
+
+
+def _rates(name: str, table: schema.ParameterTable) -> tuple[Rate, ...]:
+    window_ns = round(table.rate_window_s * SECOND_NS)
+    found = []
+    if table.fall is not None:
+        found.append(Rate(name, "fast_fall", "fall", table.fall, window_ns, table.rate_priority))
+    if table.rise is not None:
+        found.append(Rate(name, "fast_rise", "rise", table.rise, window_ns, table.rate_priority))
+    return tuple(found)
+
+
+def _coded(name: str, table: dict[str, Any]) -> tuple[CodedRule, ...]:
+    parameter = PARAMETERS.get(name)
+    if parameter is None or parameter.coded is None:
+        raise ValueError(unknown(name) if parameter is None else f"{name} is a number; give limits")
+    rules = []
+    for code, entry in table.items():
+        if code not in parameter.coded:
+            raise ValueError(f"{name} has no code {code}; use one of {', '.join(sorted(parameter.coded))}")
+        checked = schema.CodedTable.model_validate(entry)
+        rules.append(CodedRule(name, code, checked.condition or name, checked.priority))
+    return tuple(rules)
+
+
+def _combinations(tables: Any, where: str, errors: list[str]) -> dict[str, tuple[Combination, ...]]:  # noqa: ANN401
+    if not isinstance(tables, list):
+        errors.append(f"{where}.combination: write [[{where.rpartition(' ')[2]}.combination]]")
+        return {}
+    by_parameter: dict[str, tuple[Combination, ...]] = {}
+    for position, table in enumerate(tables):
+        try:
+            checked = schema.CombinationTable.model_validate(table)
+        except ValidationError as error:
+            name = f"combination[{position}]"
+            errors += [_line(where, name, one["loc"], one["msg"]) for one in error.errors()]
+            continue
+        members = tuple(Member(part.parameter, part.below, part.above) for part in checked.all)
+        one = Combination(
+            checked.condition,
+            checked.text,
+            checked.priority,
+            round(checked.delay_s * SECOND_NS),
+            members,
+        )
+        for member in members:
+            by_parameter[member.parameter] = (*by_parameter.get(member.parameter, ()), one)
+    return by_parameter
+
+
+def _quiet(
+    by_parameter: Mapping[str, tuple[Side, ...]],
+    combinations: Mapping[str, tuple[Combination, ...]],
+    coded: Mapping[str, tuple[CodedRule, ...]],
+) -> dict[str, tuple[Value, Value]]:
+    """Return the ranges within which no limit is violated and no part of a combination holds."""
+    ranges: dict[str, tuple[Value, Value]] = dict.fromkeys(coded, _ALWAYS)
+    for name in {*by_parameter, *combinations}:
+        low, high = float("-inf"), float("inf")
+        for side in by_parameter.get(name, ()):
+            for limit in (side.warning, side.critical):
+                if limit is not None and limit.side == "low":
+                    low = max(low, limit.bound)
+                elif limit is not None:
+                    high = min(high, limit.bound)
+        for combination in combinations.get(name, ()):
+            for member in combination.members:
+                if member.parameter == name and member.below is not None:
+                    low = max(low, member.below)
+                if member.parameter == name and member.above is not None:
+                    high = min(high, member.above)
+        ranges[name] = (low, high)
+    return ranges
+
+
+def _line(where: str, name: str, location: tuple[int | str, ...], message: str) -> str:
+    key = ".".join([name, *(str(part) for part in location)])
+    return f"{where}.{key}: {message.removeprefix('Value error, ')}"

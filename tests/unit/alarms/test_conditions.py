@@ -29,6 +29,12 @@ class Ward:
         since = None if listening_second is None else NOW + round(listening_second * SECOND_NS)
         self.conditions.tick([self.device], NOW + round(second * SECOND_NS), since)
 
+    def says(self, second: float, state: str, battery: float | None = None) -> None:
+        time_ns = NOW + round(second * SECOND_NS)
+        self.device.state, self.device.state_ns, self.device.received_ns = state, time_ns, time_ns
+        status = DeviceStatus("main", "mon-1", time_ns, time_ns, state, battery)
+        self.conditions.status(self.device, status, time_ns)
+
     def events(self) -> list[tuple[str, str, str | None]]:
         return [(event, alarm.condition, alarm.parameter) for event, alarm in self.told]
 
@@ -57,13 +63,22 @@ def test_asystole_alarms_since_zero_is_a_value():
     assert ward.events() == [("start", "limit_low", "heart_rate")]
 
 
-def test_a_deep_desaturation_is_a_high_priority_alarm_beside_the_limit():
+def test_a_deep_desaturation_is_one_alarm_that_escalates_and_de_escalates():
     ward = Ward()
-    ward.reads(0, spo2=79.0)
-    assert {(alarm.condition, alarm.priority) for _, alarm in ward.told} == {
-        ("limit_low", "medium"),
-        ("critical_low", "high"),
-    }
+    for second, saturation in enumerate((85.0, 79.0, 80.5, 82.0, 95.0)):
+        ward.reads(second, spo2=saturation)
+    assert ward.events() == [
+        ("start", "limit_low", "spo2"),
+        ("escalate", "limit_low", "spo2"),
+        ("de-escalate", "limit_low", "spo2"),
+        ("end", "limit_low", "spo2"),
+    ]
+    assert [(alarm.priority, alarm.limit) for _, alarm in ward.told[:3]] == [
+        ("medium", 90),
+        ("high", 80),
+        ("medium", 90),
+    ]
+    assert len({alarm.id for _, alarm in ward.told}) == 1
 
 
 def test_no_valid_value_holds_the_alarm_and_adds_its_own_after_ten_seconds():
@@ -132,9 +147,31 @@ def test_no_device_is_blamed_while_the_hub_itself_does_not_hear():
 def test_a_device_in_standby_may_be_silent():
     ward = Ward()
     ward.reads(0, heart_rate=70.0)
-    ward.device.state = "standby"
+    ward.says(1, "standby")
     ward.ticks(100)
-    assert ward.told == []
+    assert ward.events() == [("start", "standby", None)]
+    assert ward.told[0][1].priority == "information"
+
+
+def test_standby_is_visible_and_ends_after_its_longest_time():
+    ward = Ward()
+    ward.reads(0, heart_rate=70.0)
+    ward.says(1, "standby")
+    assert ward.told[0][1].until_ns == NOW + (4 * 3600 + 1) * SECOND_NS
+    ward.ticks(4 * 3600 + 2)
+    assert ward.events()[1:] == [("end", "standby", None), ("start", "device_silent", None)]
+
+
+def test_transport_suppresses_silence_until_its_time():
+    ward = Ward()
+    ward.reads(0, heart_rate=70.0)
+    until_ns = ward.conditions.transport(ward.device, NOW + 600 * SECOND_NS, "n1", "to theatre", NOW)
+    assert until_ns == NOW + 600 * SECOND_NS
+    ward.ticks(500)
+    assert ward.events() == [("start", "transport", None)]
+    assert "n1: to theatre" in ward.told[0][1].text
+    ward.ticks(601)
+    assert ward.events()[1:] == [("end", "transport", None), ("start", "device_silent", None)]
 
 
 def test_a_last_will_is_a_technical_alarm_until_the_device_is_online_again():

@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub.alarms.evaluate import ABSENT, ConditionState, evaluate
-from hub.alarms.limits import Limit
+from hub.alarms.rules import Limit
 from hub.clock import SECOND_NS
 
 HIGH = Limit("heart_rate", "limit_high", "high", 120, "medium", 0, 2)

@@ -1,0 +1,112 @@
+"""Devices that are not heard: silent ones, offline ones, and whole gateways as one alarm."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from hub.alarms.rules import LimitsOf
+from hub.clock import SECOND_NS
+from hub.device import Device
+
+if TYPE_CHECKING:
+    from hub.alarms.conditions import Conditions
+
+Key = tuple[str, str]
+"""Site and gateway id."""
+
+
+class Silence:
+    """Judges, every second, who is not heard."""
+
+    def __init__(
+        self,
+        conditions: "Conditions",
+        limits_of: LimitsOf,
+        gateway_of: Callable[[Device], str | None],
+        device_of: Callable[[str, str], Device | None],
+    ) -> None:
+        self._conditions = conditions
+        self._limits_of = limits_of
+        self._gateway_of = gateway_of
+        self._device_of = device_of
+        self._members: dict[Key, list[Device]] = {}
+        """The devices of each gateway, as of the last tick."""
+        self._lost: dict[Key, Device] = {}
+
+    def offline(self, device: Device, offline: bool, now_ns: int) -> None:
+        """Take note of a last will, or of a device that is back; a gateway's takes its devices with it."""
+        key = (device.site, device.id)
+        members = self._members.get(key)
+        if not members:
+            text = f"Device {device.id} is offline"
+            self._conditions.technical(device, "device_offline", offline, text, now_ns)
+        elif offline:
+            self._lose(key, device, members, now_ns)
+        else:
+            self._regain(key, now_ns)
+
+    def judge(self, devices: Sequence[Device], now_ns: int, listening_since_ns: int | None) -> None:
+        """Judge everybody's silence. While the hub itself does not hear, nobody is blamed."""
+        by_gateway: dict[Key, list[Device]] = {}
+        for device in devices:
+            gateway = self._gateway_of(device)
+            if gateway is not None:
+                by_gateway.setdefault((device.site, gateway), []).append(device)
+            if ("", "gateway_lost") in device.conditions:  # perhaps since before the hub was restarted
+                self._lost.setdefault((device.site, gateway or device.id), device)
+        self._members = by_gateway
+        if listening_since_ns is None:
+            return
+        silent = {device for device in devices if self._is_silent(device, now_ns, listening_since_ns)}
+        for key in {*by_gateway, *self._lost}:
+            self._judge_gateway(key, by_gateway.get(key, []), silent, now_ns)
+        for device in devices:
+            if device in silent and self._is_blamed(device):
+                text = f"Device {device.id} has been silent for longer than it declares"
+                self._conditions.technical(device, "device_silent", True, text, now_ns)
+            elif device.conditions and device not in silent:
+                self._conditions.technical(device, "device_silent", False, "", now_ns)
+
+    def _is_silent(self, device: Device, now_ns: int, listening_since_ns: int) -> bool:
+        silent_ns = now_ns - max(device.received_ns, listening_since_ns)
+        if not device.received_ns or silent_ns <= device.interval_s * SECOND_NS or self._is_absent(device):
+            return False
+        gateway = self._gateway_of(device)
+        own = self._device_of(device.site, gateway) if gateway is not None else None
+        if own is not None and own.state == "online":
+            silent_ns = min(silent_ns, now_ns - own.state_ns)  # its devices need time to come back as well
+        margin_ns = self._limits_of(device).technical_rule("device_silent").delay_ns
+        return silent_ns > device.interval_s * SECOND_NS + margin_ns
+
+    def _is_absent(self, device: Device) -> bool:
+        return ("", "standby") in device.conditions or ("", "transport") in device.conditions
+
+    def _is_blamed(self, device: Device) -> bool:
+        """Tell whether a silent device alarms by itself: not when its last will or its gateway does."""
+        if ("", "device_offline") in device.conditions or ("", "gateway_lost") in device.conditions:
+            return False
+        gateway = self._gateway_of(device)
+        return gateway is None or (device.site, gateway) not in self._lost
+
+    def _judge_gateway(self, key: Key, members: list[Device], silent: set[Device], now_ns: int) -> None:
+        expected = [device for device in members if device.received_ns and not self._is_absent(device)]
+        own = self._device_of(*key)
+        unheard = [device for device in expected if device in silent]
+        least = self._limits_of(members[0]).flood.gateway_devices if members else 0
+        own_gone = own is not None and (own in silent or own.state == "offline")
+        if expected and len(unheard) == len(expected) and (own_gone or len(unheard) >= least):
+            self._lose(key, own or members[0], expected, now_ns)
+        elif key in self._lost and not (own_gone and not members):
+            back = len(unheard) < len(expected) and (own is None or own.state != "offline")
+            if back or not expected:
+                self._regain(key, now_ns)
+
+    def _lose(self, key: Key, bearer: Device, members: Sequence[Device], now_ns: int) -> None:
+        bearer = self._lost.setdefault(key, bearer)
+        ids = tuple(sorted(device.id for device in members))
+        text = f"Gateway {key[1]} is lost, and with it {len(ids)} devices"
+        self._conditions.technical(bearer, "gateway_lost", True, text, now_ns, devices=ids)
+
+    def _regain(self, key: Key, now_ns: int) -> None:
+        bearer = self._lost.pop(key, None) or self._device_of(*key)
+        if bearer is not None:
+            self._conditions.technical(bearer, "gateway_lost", False, "", now_ns)
