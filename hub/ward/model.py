@@ -130,7 +130,7 @@ class PatientChange(Struct, frozen=True, kw_only=True):
         return "PatientChange()"
 
 
-class StayEntry(Struct, frozen=True):
+class StayEntry(Struct, frozen=True, gc=False):
     """A patient's period in a bed."""
 
     id: int
@@ -141,7 +141,7 @@ class StayEntry(Struct, frozen=True):
     until_ns: int | None
 
 
-class PlacementEntry(Struct, frozen=True):
+class PlacementEntry(Struct, frozen=True, gc=False):
     """A device's period at a bed or, where `patient` is given, on a patient."""
 
     id: int

@@ -68,12 +68,19 @@ def device_periods(
     for placement in placements:
         by_device.setdefault((placement.site, placement.device), []).append(placement)
     known = list(stays)
-    return sorted(
-        DevicePeriod(site, device, period.start_ns, period.end_ns)
-        for (site, device), own in by_device.items()
-        for period in attribute(own, known, start_ns, end_ns)
-        if (patient is None or period.patient == patient) and (bed is None or period.bed == bed)
-    )
+    periods: list[DevicePeriod] = []
+    for (site, device), own in sorted(by_device.items()):
+        last: DevicePeriod | None = None
+        for piece in attribute(own, known, start_ns, end_ns):
+            if (patient is not None and piece.patient != patient) or (bed is not None and piece.bed != bed):
+                continue
+            if last is not None and last.end_ns == piece.start_ns:
+                # Another patient in the same bed, or another bed of the same patient.
+                last = periods[-1] = DevicePeriod(site, device, last.start_ns, piece.end_ns)
+            else:
+                last = DevicePeriod(site, device, piece.start_ns, piece.end_ns)
+                periods.append(last)
+    return periods
 
 
 def _joined(pieces: list[Period]) -> list[Period]:

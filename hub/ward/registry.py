@@ -48,7 +48,7 @@ class Registry:
     `placement`, `device`, `beds` and `version` answer from memory, in the event loop's thread. Everything
     that is awaited asks the database on a worker thread and raises RegistryUnavailable where that fails; a
     change that was refused (RegistryRefused, NotInRegistry) changed nothing. When a change returns, it is
-    durable and in memory. Several processes may use one database: `follow` takes over what the others changed.
+    durable and in memory. Several processes may use one database: `follow` takes over what others changed.
     Readings belong to the patient who was at the device at their corrected determination time, so they are
     joined when read, with `placements` and `device_periods_of_patient`: a corrected period corrects history.
     """
@@ -303,7 +303,8 @@ class Registry:
     async def finish_erasure(self, patient: str, erased: list[DevicePeriod]) -> None:
         """Remove name, numbers and periods for good, the database's files included; keep the surrogate id.
 
-        Raises RegistryRefused where the patient has other periods by now than those erased.
+        Raises RegistryRefused where the patient has other periods by now than those erased. Write-ahead logs,
+        replicas and backups of a PostgreSQL server are its operator's to let expire.
         """
         await self._change(erasure.forget, patient, erased)
         await self._database.run(self._database.scrub, *erasure.TABLES)
@@ -328,23 +329,27 @@ class Registry:
     async def _change(
         self, change: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        def work() -> T:
+        def work() -> tuple[T, Rows, Snapshot]:
             with self._database.writing(queries.PLACEMENTS) as session:
-                return change(session, *args, **kwargs)
+                result = change(session, *args, **kwargs)
+                session.flush()
+                # Read before the commit: what is committed is then always in memory too.
+                return result, *self._current(session)
 
-        result = await self._database.run(work)
-        await self._load()
+        result, rows, snapshot = await self._database.run(work)
+        self._take_over(rows, snapshot)
         return result
 
     async def _load(self) -> None:
-        def work() -> tuple[Rows, Snapshot]:
-            now_ns = self._clock_ns()
-            with self._database.reading() as session:
-                rows = queries.current(session, now_ns)
-            return rows, take(rows, now_ns)
+        self._take_over(*await self._read(self._current))
 
-        rows, snapshot = await self._database.run(work)
-        # Two loads may end in either order; the older state never replaces the newer one.
+    def _current(self, session: Session) -> tuple[Rows, Snapshot]:
+        now_ns = self._clock_ns()
+        rows = queries.current(session, now_ns)
+        return rows, take(rows, now_ns)
+
+    def _take_over(self, rows: Rows, snapshot: Snapshot) -> None:
+        # Two threads may end in either order; the older state never replaces the newer one.
         if rows.revision >= self._rows.revision:
             self._rows = rows
             self._devices = rows.devices

@@ -24,14 +24,19 @@ from pydantic import (
 
 from hub.ward.model import AgeGroup
 
-TopicId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
-DeviceId = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,128}$")]
+_TOPIC_ID = r"^[A-Za-z0-9_-]{1,64}$"
+_DEVICE_ID = r"^[!-~]{1,128}$"
+_SERIES = r"^[A-Za-z0-9_-]*#+[A-Za-z0-9_-]*$"
+
+TopicId = Annotated[str, StringConstraints(pattern=_TOPIC_ID)]
+DeviceId = Annotated[str, StringConstraints(pattern=_DEVICE_ID)]
 """Wider than a topic's: a gateway's payload may name a device by its address."""
 Text = Annotated[str, StringConstraints(min_length=1, max_length=128, strip_whitespace=True)]
 
 _EXPECTED = {
-    r"^[A-Za-z0-9_-]{1,64}$": "1 to 64 letters, digits, _ or -",
-    r"^[!-~]{1,128}$": "1 to 128 printable characters without spaces",
+    _TOPIC_ID: "1 to 64 letters, digits, _ or -",
+    _DEVICE_ID: "1 to 128 printable characters without spaces",
+    _SERIES: "letters, digits, _ or - around one run of #",
 }
 
 
@@ -58,7 +63,7 @@ class BedSeries(_Section):
     """Beds by number: `#` in the pattern stands for a digit, zero-filled."""
 
     count: int = Field(ge=1, le=100_000)
-    pattern: str = Field(pattern=r"^[A-Za-z0-9_-]*#+[A-Za-z0-9_-]*$")
+    pattern: Annotated[str, StringConstraints(pattern=_SERIES, max_length=64)]
 
     def ids(self) -> list[str]:
         """Return the beds' ids, counted from 1."""
@@ -105,11 +110,11 @@ class Device(_Section):
 class Patient(_Section):
     """A patient to begin with: for demonstrations and trials."""
 
-    name: Text
-    identifier: Text
+    name: Text = Field(repr=False)
+    identifier: Text = Field(repr=False)
     """Medical record number: by it the hub knows at the next start that the patient is there already."""
     bed: TopicId | None = None
-    birth_date: date | None = None
+    birth_date: date | None = Field(default=None, repr=False)
     age_group: AgeGroup = "adult"
     pregnant: bool = False
     spo2_scale: int = Field(default=1, ge=1, le=2)
