@@ -11,7 +11,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TypeVar
 
-from hub import rejects
+from hub import journal_erasure, rejects
 from hub.journal_file import JournalError, JournalFile, RawRow
 from hub.journal_writer import Append, Command, JournalState, Writer, count_items
 from hub.model import Batch, Message, Rejection
@@ -194,6 +194,12 @@ class Journal:
         await self._command(lambda file: rejects.expire(file.connection, oldest_ns, self._rejects_bytes))
         while await self._command(JournalFile.vacuum_step):
             pass
+
+    async def erase(self, site: str, device: str, start_ns: int, end_ns: int) -> None:
+        """Remove what a device determined in [start_ns, end_ns), and raw messages and rejects of that time."""
+        await self._command(
+            lambda file: journal_erasure.erase(file.connection, site, device, start_ns, end_ns)
+        )
 
     async def used_bytes(self) -> int:
         """Return what the file's used pages take."""

@@ -46,6 +46,7 @@ class Line:
         live: Live,
         journal: Journal,
         tell_rejects: TellRejects,
+        on_durable: Callable[[Taken], None],
         backlog_ns: int,
         max_pending: int,
         keep_raw: bool,
@@ -57,11 +58,17 @@ class Line:
         self._live = live
         self._journal = journal
         self._tell_rejects = tell_rejects
+        self._on_durable = on_durable
         self._backlog_ns = backlog_ns
         self._max_pending = max_pending
         self._keep_raw = keep_raw
         self._pending = 0
         self._held_back: set[Session] = set()
+
+    @property
+    def pending(self) -> int:
+        """Messages taken and not yet durable."""
+        return self._pending
 
     def receive(self, delivery: Delivery) -> None:
         """Take what a persistent session delivered. Acknowledged only when the journal holds it."""
@@ -135,6 +142,7 @@ class Line:
         delivery.acknowledge()
         failpoint("line:acknowledged")
         self.counts.durable += len(taken.batch.readings)
+        self._on_durable(taken)
         self._pending -= len(delivery.messages)
         if self._held_back and self._pending < self._max_pending // 2:
             for session in self._held_back:

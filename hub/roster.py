@@ -24,6 +24,10 @@ class Endpoint:
         """Stands for device and channel in the duplicate window."""
 
 
+Provisioned = tuple[str, str, float]
+"""Area, definition and interval (s) of a device as the registry has it; empty and 0 where it hasn't."""
+
+
 class TooManyDevices(Exception):  # noqa: N818 - a state of the hub, told as a rejection
     """More devices than the hub is set to know; nothing of the new one is kept but its rejection."""
 
@@ -31,8 +35,16 @@ class TooManyDevices(Exception):  # noqa: N818 - a state of the hub, told as a r
 class Roster:
     """The devices and topics that the line knows. Bounded: a flood of made-up devices can't fill memory."""
 
-    def __init__(self, catalog: Catalog, *, max_devices: int, on_new: Callable[[Device, str], None]) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        *,
+        max_devices: int,
+        provisioned: Callable[[str, str], Provisioned],
+        on_new: Callable[[Device, str], None],
+    ) -> None:
         self._catalog = catalog
+        self._provisioned = provisioned
         self._max_devices = max_devices
         self._on_new = on_new
         self._devices: dict[tuple[str, str], Device] = {}
@@ -69,13 +81,21 @@ class Roster:
 
     def device(self, site: str, device_id: str, route: Route, topic: str) -> Device:
         """Return the record of a device, made at its first message. Raises TooManyDevices."""
-        device = self._devices.get((site, device_id))
+        device = self.recall(site, device_id)
         if device is None:
-            if len(self._devices) >= self._max_devices:
-                raise TooManyDevices
-            device = Device(site, device_id, route.area, route.definition, route.interval_s)
-            self._devices[(site, device_id)] = device
+            raise TooManyDevices
+        if not (device.definition and device.area):
+            device.definition, device.area = route.definition, route.area
+            device.interval_s = device.interval_s or route.interval_s or 1.0
             self._on_new(device, topic)
+        return device
+
+    def recall(self, site: str, device_id: str) -> Device | None:
+        """Return the record of a device that an earlier run knew; None when there are too many."""
+        device = self._devices.get((site, device_id))
+        if device is None and len(self._devices) < self._max_devices:
+            area, definition, interval_s = self._provisioned(site, device_id)
+            device = self._devices[(site, device_id)] = Device(site, device_id, area, definition, interval_s)
         return device
 
     def find(self, site: str, device_id: str) -> Device | None:

@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -29,6 +29,7 @@ from pydantic_settings import (
 
 from hub.clock import SECOND_NS, ClockLimits
 from hub.mqtt.address import BrokerAddress
+from hub.mqtt.broker_settings import BrokerSettings, BrokerTls, BrokerUser
 from hub.stores.influx import InfluxSettings
 from hub.stores.store import Retention
 from hub.stores.victoria import VictoriaSettings
@@ -56,8 +57,27 @@ class EmbeddedBrokerSettings(_Section):
     """0: any free one."""
     store_mb: int = Field(default=2048, ge=64)
     """What the broker may keep on disk for a hub that is away."""
+    max_connections: int = Field(default=19_000, ge=1)
+    """A process here may have 20,000 open files; `ulimit -n` tells yours."""
     sync_always: bool = False
     """Fsync every message before its PUBACK: survives a power cut, at about a tenth of the speed."""
+    tls: BrokerTls | None = None
+    users: tuple[BrokerUser, ...] = ()
+    """Where there are none, everyone who reaches the port may connect."""
+
+    def of_broker(self, data_dir: Path, filters: Sequence[str]) -> BrokerSettings:
+        """Return what the broker is told. Raises ValueError where there are too many filters."""
+        return BrokerSettings(
+            data_dir=data_dir,
+            host=self.host,
+            port=self.port,
+            filters=tuple(filters),
+            max_store_bytes=self.store_mb * MB,
+            max_connections=self.max_connections,
+            sync_interval="always" if self.sync_always else "2m",
+            tls=self.tls,
+            users=self.users,
+        )
 
 
 class JournalSettings(_Section):
@@ -77,19 +97,21 @@ class DuckDbSettings(_Section):
     memory_mb: int = Field(default=256, ge=64)
 
 
-class InfluxStore(InfluxSettings):
+class InfluxStoreSettings(InfluxSettings):
     """An InfluxDB 1.x, 2.x or 3 server."""
 
     kind: Literal["influxdb"] = "influxdb"
 
 
-class VictoriaStore(VictoriaSettings):
+class VictoriaStoreSettings(VictoriaSettings):
     """A VictoriaMetrics server."""
 
     kind: Literal["victoriametrics"] = "victoriametrics"
 
 
-StoreSettings = Annotated[DuckDbSettings | InfluxStore | VictoriaStore, Field(discriminator="kind")]
+StoreSettings = Annotated[
+    DuckDbSettings | InfluxStoreSettings | VictoriaStoreSettings, Field(discriminator="kind")
+]
 
 
 class RetentionSettings(_Section):
@@ -227,15 +249,20 @@ class Settings(BaseSettings):
         return None if epoch is None else round(epoch.timestamp() * 1000) * 1_000_000
 
 
-def load_settings(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:
+def load_settings(
+    path: Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    default_file: bool = True,
+) -> Settings:
     """Read the settings. Raises SettingsInvalid, which names every wrong key and what was expected.
 
-    Without a path, `hub.toml` in the working directory is read if it is there. Environment variables
-    (`HUB_HTTP__PORT=9000`) go before the file, `overrides` (of the command line) before both.
+    Without a path, `hub.toml` in the working directory is read if it is there and `default_file` is set.
+    Environment variables (`HUB_HTTP__PORT=9000`) go before the file, `overrides` before both.
     """
     file = path or Path("hub.toml")
     document: dict[str, Any] = {}
-    if path is not None or file.is_file():
+    if path is not None or (default_file and file.is_file()):
         try:
             document = tomllib.loads(file.read_text(encoding="utf-8"))
         except OSError as error:

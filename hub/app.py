@@ -1,0 +1,401 @@
+"""The composition root: builds each part once, starts them in order, runs them in one TaskGroup."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+
+from hub.alarms.alarm import Alarm, Happening
+from hub.alarms.conditions import Conditions, limits_lookup
+from hub.alarms.limits import DEFAULTS, load_limits
+from hub.alarms.log import EventLog
+from hub.alarms.records import Records
+from hub.api.app import create_api
+from hub.api.server import ApiServer
+from hub.api.services import Services
+from hub.canary import AREA
+from hub.clock import SECOND_NS, hub_clock
+from hub.datadir import DataDir
+from hub.device import Device
+from hub.devices.catalog import Catalog
+from hub.devices.decode import Refused
+from hub.diagnostics import Diagnostics
+from hub.duplicates import Duplicates
+from hub.housekeeping import Housekeeping
+from hub.inlet import Inlet
+from hub.intake import Intake, Taken
+from hub.journal import Journal, JournalState
+from hub.live import Live
+from hub.measures import measure
+from hub.metrics import Metrics
+from hub.mqtt.broker import EmbeddedBroker
+from hub.mqtt.session import BrokerAddress, BrokerUnreachable, State
+from hub.pipeline import Line
+from hub.replay import Replay
+from hub.restart import Resumption
+from hub.roster import Provisioned, Roster
+from hub.settings import MB, DuckDbSettings, InfluxStoreSettings, Settings, StoreSettings
+from hub.stores.drain import Drain, DrainState
+from hub.stores.duckdb import DuckDBStore
+from hub.stores.influx import InfluxStore
+from hub.stores.store import Store, StoreUnavailable
+from hub.stores.victoria import VictoriaStore
+from hub.stream import Stream
+from hub.tokens import Tokens
+from hub.upkeep import Upkeep
+from hub.ward.model import RegistryUnavailable
+from hub.ward.registry import Registry
+from hub.ward.wardfile import WardFile
+
+log = logging.getLogger(__name__)
+
+_KNOCKS = 10_000
+"""New devices that wait to be entered into the registry; beyond it one waits for its next start."""
+_FOLLOW_S = 2.0
+"""How soon the registry sees what another process changed."""
+
+
+class Hub:
+    """Every part of one hub, and how they hang together."""
+
+    def __init__(self, settings: Settings, data: DataDir) -> None:
+        self.settings = settings
+        self.now_ns = hub_clock(settings.clock.time_scale, settings.epoch_ns)
+        now_ns = self.now_ns
+        self.catalog = Catalog.load(settings.definitions, site=settings.site, zone=settings.time_zone)
+        self.registry = Registry(settings.registry_url, now_ns)
+        self.tokens = Tokens(settings.registry_url)
+        self.log = EventLog(Records(data.alarms))
+        self.journal = Journal(
+            data.journal,
+            quota_bytes=settings.journal.quota_mb * MB,
+            raw_bytes=settings.journal.raw_mb * MB,
+            rejects_days=settings.journal.rejects_days,
+            rejects_bytes=settings.journal.rejects_mb * MB,
+            on_state=self._journal_changed,
+        )
+        self.stores = [open_store(store, data) for store in settings.stores]
+        self.drains = [
+            Drain(self.journal, store, on_state=partial(self._store_changed, store.name))
+            for store in self.stores
+        ]
+        self.own = Device(settings.site, settings.id, AREA, "hub", 0.0)
+        """Bears the alarm conditions of the hub itself."""
+        limits_of = limits_lookup(
+            load_limits(settings.limits_file or DEFAULTS), self._age_group, lambda: self.registry.version
+        )
+        self.conditions = Conditions(limits_of, self._tell)
+        self.live = Live(self.registry)
+        self.stream = Stream(settings.id, self.log, lambda scope: self.live.snapshot(now_ns(), scope))
+        self.duplicates = Duplicates()
+        self.roster = Roster(
+            self.catalog,
+            max_devices=settings.line.max_devices,
+            provisioned=self._provisioned,
+            on_new=self._knocked,
+        )
+        self.backlog_ns = round(settings.line.backlog_s * settings.clock.time_scale * SECOND_NS)
+        self.line = Line(
+            intake=Intake(self.roster, self.duplicates, settings.clock.limits()),
+            roster=self.roster,
+            conditions=self.conditions,
+            live=self.live,
+            journal=self.journal,
+            tell_rejects=self._rejected,
+            on_durable=self._durable,
+            backlog_ns=self.backlog_ns,
+            max_pending=settings.line.max_pending,
+            keep_raw=settings.journal.raw_mb > 0,
+        )
+        self.upkeep = Upkeep(self.own, self.conditions, now_ns)
+        self.diagnostics = Diagnostics(self._publish)
+        self.metrics = Metrics()
+        self.broker: EmbeddedBroker | None = None
+        """The embedded one, where no other is set."""
+        if not settings.broker_addresses:
+            self.broker = EmbeddedBroker(
+                settings.embedded_broker.of_broker(data.broker, self.catalog.filters),
+                on_state=self._embedded_broker_changed,
+            )
+        self.inlets: list[Inlet] = []
+        """One a broker."""
+        self.housekeeping = Housekeeping(
+            journal=self.journal,
+            stores=self.stores,
+            log=self.log,
+            registry=self.registry,
+            retention=settings.retention,
+            now_ns=now_ns,
+        )
+        self._knocks: asyncio.Queue[tuple[Device, str]] = asyncio.Queue(_KNOCKS)
+        measure(self)
+        self.api = ApiServer(
+            create_api(self._services()),
+            self.stream,
+            self.live,
+            host=settings.http.host,
+            port=settings.http.port,
+            cert_file=settings.http.cert_file,
+            key_file=settings.http.key_file,
+        )
+
+    @property
+    def url(self) -> str:
+        """Where the API is served."""
+        http = self.settings.http
+        scheme = "https" if http.cert_file else "http"
+        host = f"[{http.host}]" if ":" in http.host else http.host
+        return f"{scheme}://{host}:{self.api.port}"
+
+    def _services(self) -> Services:
+        replay = Replay(
+            self.journal,
+            self.catalog,
+            self.settings.clock.limits(),
+            provisioned=self._provisioned,
+            offset_of=self._offset_of,
+        )
+        return Services(
+            hub=self.settings.id,
+            registry=self.registry,
+            live=self.live,
+            stream=self.stream,
+            log=self.log,
+            store=self.stores[0],
+            rejects=self.journal,
+            replay=replay.by_ids,
+            tokens=self.tokens,
+            metrics=self.metrics,
+            health=self.upkeep.parts,
+            now_ns=self.now_ns,
+        )
+
+    @asynccontextmanager
+    async def started(self, ward: WardFile | None) -> AsyncIterator[None]:
+        """Start everything that can fail, in order, and undo it in reverse. What it raises says what to change."""
+        async with AsyncExitStack() as stack:
+            await self.registry.start()
+            stack.push_async_callback(self.registry.stop)
+            await self.tokens.start()
+            stack.push_async_callback(self.tokens.stop)
+            if ward is not None:
+                await self.registry.seed(ward)
+            await self.log.start()
+            stack.push_async_callback(self.log.stop)
+            await self.journal.start()
+            stack.push_async_callback(self.journal.stop)
+            for store in self.stores:
+                await self._start_store(store)
+                stack.push_async_callback(store.stop)
+            self.stream.start()
+            await self._resume()
+            await self._reach_brokers(stack)
+            await self.api.start()
+            stack.push_async_callback(self.api.stop)
+            yield
+
+    async def run(self) -> None:
+        """Serve until cancelled; to be called within `started`."""
+        async with asyncio.TaskGroup() as tasks:
+            if self.broker is not None:
+                tasks.create_task(self.broker.run())
+            for inlet in self.inlets:
+                tasks.create_task(inlet.run(self.roster))
+            for drain in self.drains:
+                tasks.create_task(drain.run())
+            tasks.create_task(self.live.run(self.stream, self.now_ns))
+            tasks.create_task(self.housekeeping.run())
+            tasks.create_task(self._enter_new_devices())
+            tasks.create_task(_every(0.1, self._beat))
+            tasks.create_task(_every(1.0, self._tick))
+            tasks.create_task(_every(_FOLLOW_S, self._follow_registry))
+
+    async def _start_store(self, store: Store) -> None:
+        try:
+            await store.start()
+        except StoreUnavailable as error:
+            if isinstance(store, DuckDBStore):
+                raise  # nobody else holds its file: what is wrong now stays wrong
+            log.warning(
+                "%s can't be reached (%s); readings spool in the journal until it can", store.name, error
+            )
+            self._store_changed(store.name, "down", str(error))
+
+    async def _resume(self) -> None:
+        resumption = Resumption(
+            roster=self.roster,
+            duplicates=self.duplicates,
+            conditions=self.conditions,
+            live=self.live,
+            own=self.own,
+            now_ns=self.now_ns(),
+            backlog_ns=self.backlog_ns,
+        )
+        resumption.alarms(event.alarm for event in self.log.present())
+        after = await self.journal.start_of_recent(self.journal.keep_recent)
+        while rows := await self.journal.read(after):
+            for after, batch in rows:
+                resumption.batch(batch)
+
+    async def _reach_brokers(self, stack: AsyncExitStack) -> None:
+        """Make the inlets; raise unless at least one broker can be had, or if one refuses the hub."""
+        addresses: tuple[BrokerAddress, ...] = self.settings.broker_addresses
+        if self.broker is not None:
+            await self.broker.start()
+            stack.push_async_callback(self.broker.stop)
+            addresses = (self.broker.address,)
+        for number, address in enumerate(addresses):
+            name = self.settings.id if number == 0 else f"{self.settings.id}-{number + 1}"
+            self.inlets.append(
+                Inlet(
+                    address,
+                    name=name,
+                    site=self.settings.site,
+                    filters=self.catalog.filters,
+                    receive=self.line.receive,
+                    receive_live=self.line.receive_live,
+                    session_expected=self.journal.newest > 0,
+                    before_connect=self.broker.release_unacknowledged if self.broker else None,
+                    on_state=partial(self._broker_changed, name, str(address)),
+                    now_ns=self.now_ns,
+                )
+            )
+        unreachable: list[str] = []
+        for inlet in self.inlets:
+            try:
+                await inlet.session.connect_once()
+            except BrokerUnreachable as error:
+                unreachable.append(str(error))
+                self._broker_changed(inlet.name, str(inlet.broker), "disconnected", str(error))
+        if len(unreachable) == len(self.inlets):
+            raise BrokerUnreachable("\n".join(unreachable))
+
+    # What the line and the parts call.
+
+    def _tell(self, event: Happening, alarm: Alarm, now_ns: int) -> None:
+        placement = self.registry.placement(alarm.site, alarm.device)
+        self.log.record(
+            event, now_ns, alarm, ward=placement.ward, bed=placement.bed, patient=placement.patient
+        )
+
+    def _age_group(self, device: Device) -> str:
+        return self.registry.placement(device.site, device.id).age_group
+
+    def _provisioned(self, site: str, device_id: str) -> Provisioned:
+        entry = self.registry.device(site, device_id)
+        return ("", "", 0.0) if entry is None else (entry.area, entry.definition, entry.interval_s or 0.0)
+
+    def _offset_of(self, device: Device) -> int:
+        known = self.roster.find(device.site, device.id)
+        return known.clock.offset_ns if known else 0
+
+    def _knocked(self, device: Device, topic: str) -> None:
+        if not self._knocks.full():
+            self._knocks.put_nowait((device, topic))
+
+    def _rejected(self, device: Device, topic: str, refused: list[Refused]) -> None:
+        self.diagnostics.add(device, topic, refused)
+
+    def _durable(self, taken: Taken) -> None:
+        for inlet in self.inlets:
+            device = self.roster.find(inlet.canary.site, inlet.canary.name)
+            if device is not None and device in taken.devices:
+                for owner, reading in zip(taken.devices, taken.batch.readings, strict=True):
+                    if owner is device:
+                        inlet.canary.durable(reading.time_ns)
+
+    def _publish(self, topic: str, payload: bytes) -> bool:
+        return all([inlet.publisher.publish(topic, payload) for inlet in self.inlets])
+
+    # States of the parts.
+
+    def _journal_changed(self, state: JournalState, reason: str) -> None:
+        meaning = (
+            "readings are stored"
+            if state == "ok"
+            else ("nothing new is acknowledged, the broker keeps it; alarms go on by the live lane")
+        )
+        self.upkeep.note(
+            "journal",
+            "ok" if state == "ok" else "down",
+            meaning,
+            condition="journal_full",
+            text=f"Storage has stopped: {reason}",
+            priority="high",
+        )
+
+    def _store_changed(self, name: str, state: DrainState, reason: str) -> None:
+        meaning = "readings arrive there" if state == "ok" else "readings wait in the journal; none is lost"
+        self.upkeep.note(
+            name,
+            "ok" if state == "ok" else "degraded",
+            meaning,
+            condition=f"store_unreachable_{name}",
+            text=f"Store {name} is unreachable: {reason}",
+        )
+
+    def _broker_changed(self, name: str, address: str, state: State, text: str) -> None:
+        connected = state in ("connected", "session-lost")
+        if state == "session-lost":
+            log.error("%s: %s", address, text)
+        self.upkeep.note(
+            f"broker-{name}",
+            "ok" if connected else "down",
+            "devices reach the hub" if connected else "no device reaches the hub through it",
+            condition=f"broker_unreachable_{name}",
+            text=f"Broker {address}: {text}",
+            priority="high",
+        )
+
+    def _embedded_broker_changed(self, state: str, text: str) -> None:
+        (log.info if state == "running" else log.error)("%s", text)
+
+    # What time brings.
+
+    async def _beat(self) -> None:
+        """Send a heartbeat when a canary has crossed from every broker since the last one."""
+        if self.inlets and all([inlet.crossed for inlet in self.inlets]):
+            for inlet in self.inlets:
+                inlet.crossed = False
+            lag_s = max(inlet.canary.lag_s for inlet in self.inlets)
+            storing = all(inlet.storing for inlet in self.inlets)
+            self.stream.heartbeat(self.now_ns(), storing=storing, lag_s=lag_s)
+
+    async def _tick(self) -> None:
+        now_ns = self.now_ns()
+        self.registry.refresh(now_ns)
+        since = [inlet.listening_since_ns for inlet in self.inlets]
+        listening = [since_ns for since_ns in since if since_ns is not None]
+        # A device is blamed for silence only while every broker could have brought its messages.
+        listening_since_ns = max(listening) if len(listening) == len(since) and listening else None
+        self.conditions.tick(self.roster.known(), now_ns, listening_since_ns)
+        self.diagnostics.flush(now_ns)
+
+    async def _follow_registry(self) -> None:
+        await self.registry.follow()
+        await self.tokens.follow()
+
+    async def _enter_new_devices(self) -> None:
+        while True:
+            device, topic = await self._knocks.get()
+            try:
+                await self.registry.knock(device.site, device.id, device.definition, device.area, topic)
+            except RegistryUnavailable:
+                await asyncio.sleep(_FOLLOW_S)
+                self._knocked(device, topic)
+
+
+async def _every(seconds: float, action: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        await action()
+        await asyncio.sleep(seconds)
+
+
+def open_store(settings: StoreSettings, data: DataDir) -> Store:
+    """Return the store that the settings name; nothing is opened yet."""
+    if isinstance(settings, DuckDbSettings):
+        return DuckDBStore(data.series, memory_mb=settings.memory_mb)
+    if isinstance(settings, InfluxStoreSettings):
+        return InfluxStore(settings)
+    return VictoriaStore(settings)

@@ -1,0 +1,1 @@
+"""The commands of `hub`: thin shells around what the modules do."""

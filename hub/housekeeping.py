@@ -1,0 +1,67 @@
+"""What the hub does about its own data: retention, erasure, keeping files small."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from hub.alarms.log import EventLog
+from hub.clock import SECOND_NS, Now
+from hub.erasure import finish_erasures
+from hub.journal import Journal
+from hub.settings import RetentionSettings
+from hub.stores.store import Store, StoreRefused, StoreUnavailable
+from hub.ward.model import RegistryUnavailable
+from hub.ward.registry import Registry
+
+log = logging.getLogger(__name__)
+
+TRIM_S = 10.0
+EXPIRE_S = 3600.0
+DAY_NS = 86_400 * SECOND_NS
+
+
+class Housekeeping:
+    """Trims the journal every few seconds, finishes erasures, and applies retention every hour."""
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        stores: Sequence[Store],
+        log: EventLog,
+        registry: Registry,
+        retention: RetentionSettings,
+        now_ns: Now,
+    ) -> None:
+        self._journal = journal
+        self._stores = stores
+        self._log = log
+        self._registry = registry
+        self._retention = retention
+        self._now_ns = now_ns
+
+    async def run(self) -> None:
+        """Go on until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._trim())
+            tasks.create_task(self._expire())
+
+    async def _trim(self) -> None:
+        while True:
+            await asyncio.sleep(TRIM_S)
+            await self._journal.trim(self._now_ns())
+            try:
+                await finish_erasures(self._registry, self._stores, self._journal, self._log, draining=True)
+            except (RegistryUnavailable, StoreUnavailable) as error:
+                log.debug("erasures wait: %s", error)
+
+    async def _expire(self) -> None:
+        while True:
+            now_ns = self._now_ns()
+            await self._log.trim(now_ns - round(self._retention.alarms_days * DAY_NS))
+            for store in self._stores:
+                try:
+                    await store.expire(now_ns, self._retention.of_stores())
+                except (StoreUnavailable, StoreRefused) as error:
+                    log.warning("retention of %s waits: %s", store.name, error)
+            await asyncio.sleep(EXPIRE_S)

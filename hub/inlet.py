@@ -1,0 +1,107 @@
+"""One broker: the session that feeds the line, its live lane, and what the hub publishes there."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from hub.canary import INTERVAL_S, Canary
+from hub.lanes import BEHIND_S, LiveLane
+from hub.mqtt.publisher import Publisher
+from hub.mqtt.session import BrokerAddress, Deliver, Session, State
+from hub.roster import Roster
+
+
+class Inlet:
+    """Connects the line to one broker.
+
+    The client id at the broker follows from the hub's id: the broker keeps messages for it while the hub is away.
+    """
+
+    def __init__(
+        self,
+        broker: BrokerAddress,
+        *,
+        name: str,
+        site: str,
+        filters: Sequence[str],
+        receive: Deliver,
+        receive_live: Deliver,
+        session_expected: bool,
+        before_connect: Callable[[], Awaitable[None]] | None,
+        on_state: Callable[[State, str], None],
+        now_ns: Callable[[], int],
+    ) -> None:
+        self.name = name
+        self.broker = broker
+        self._now_ns = now_ns
+        self.publisher = Publisher(broker, client_id=f"wardhub-{name}-out")
+        # A publisher of its own: canaries never wait behind what devices are told.
+        self._canary_publisher = Publisher(broker, client_id=f"wardhub-{name}-canary", limit=4)
+        self.canary = Canary(site, name, self._canary_publisher.publish)
+        self.crossed = False
+        """Whether a canary was told since the last heartbeat."""
+        self.listening_since_ns: int | None = None
+        """Hub time since which the session stands; None while it doesn't."""
+        self.session = Session(
+            broker,
+            client_id=f"wardhub-{name}",
+            filters=filters,
+            deliver=receive,
+            session_expected=session_expected,
+            before_connect=before_connect,
+            on_state=self._changed,
+            now_ns=now_ns,
+        )
+        self._on_state = on_state
+        self._started_s = 0.0
+        self.lane = LiveLane(
+            f"broker {broker}",
+            self.behind_s,
+            lambda: Session(
+                broker,
+                client_id=f"wardhub-{name}-live",
+                filters=filters,
+                deliver=receive_live,
+                clean_session=True,
+                qos=0,
+                now_ns=now_ns,
+            ),
+        )
+
+    async def run(self, roster: Roster) -> None:
+        """Serve the broker until cancelled."""
+        self._started_s = asyncio.get_running_loop().time()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.session.run())
+            tasks.create_task(self.publisher.run())
+            tasks.create_task(self._canary_publisher.run())
+            tasks.create_task(self.lane.run())
+            tasks.create_task(self._send_canaries(roster))
+
+    def behind_s(self) -> float:
+        """Return how far the persistent session, or its acknowledging, is behind."""
+        return self.canary.behind_s(asyncio.get_running_loop().time(), self._started_s)
+
+    @property
+    def storing(self) -> bool:
+        """Whether canaries are journalled and acknowledged in time."""
+        return self.behind_s() <= BEHIND_S
+
+    async def _send_canaries(self, roster: Roster) -> None:
+        loop = asyncio.get_running_loop()
+        due_s = loop.time()
+        while True:
+            if loop.time() >= due_s:
+                self.canary.send(self._now_ns(), loop.time())
+                due_s = loop.time() + INTERVAL_S
+            device = roster.find(self.canary.site, self.canary.name)
+            if device is not None and self.canary.told(device, loop.time()):
+                self.crossed = True
+            await asyncio.sleep(INTERVAL_S / 5)
+
+    def _changed(self, state: str, text: str) -> None:
+        connected = state in ("connected", "session-lost")
+        if not connected:
+            self.listening_since_ns = None
+        elif self.listening_since_ns is None:
+            self.listening_since_ns = self._now_ns()
+        self._on_state(state, text)  # type: ignore[arg-type] # the session tells a State

@@ -1,0 +1,56 @@
+"""Starting a hub: everything or nothing, and one clear error."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from hub.alarms.limits import LimitsInvalid
+from hub.alarms.records import LogUnreadable
+from hub.api.server import CannotServe
+from hub.app import Hub
+from hub.datadir import DataDir
+from hub.devices.problem import DefinitionErrors
+from hub.journal import JournalError
+from hub.mqtt.broker import BrokerFailed
+from hub.mqtt.session import BrokerRefused, BrokerUnreachable
+from hub.settings import Settings
+from hub.stores.store import StoreRefused, StoreUnavailable
+from hub.ward.model import RegistryRefused, RegistryUnavailable
+from hub.ward.wardfile import WardFile
+
+
+class CannotStart(Exception):  # noqa: N818 - a state, told to whoever starts the hub
+    """The hub can't start now; the message says what to change. Nothing is left running."""
+
+
+class Wrong(CannotStart):
+    """The hub can't start until someone changes settings or files."""
+
+
+_MUST_CHANGE = (DefinitionErrors, LimitsInvalid, BrokerRefused, StoreRefused, RegistryRefused)
+_MAY_PASS = (
+    BrokerFailed,
+    BrokerUnreachable,
+    CannotServe,
+    JournalError,
+    LogUnreadable,
+    RegistryUnavailable,
+    StoreUnavailable,
+)
+
+
+@asynccontextmanager
+async def opened(settings: Settings, data: DataDir, ward: WardFile | None) -> AsyncIterator[Hub]:
+    """Run a hub for as long as the context is entered. Raises CannotStart, or Wrong."""
+    async with AsyncExitStack() as stack:
+        try:
+            hub = Hub(settings, data)
+            await stack.enter_async_context(hub.started(ward))
+        except _MUST_CHANGE as error:
+            raise Wrong(str(error)) from error
+        except _MAY_PASS as error:
+            raise CannotStart(str(error)) from error
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(hub.run())
+            yield hub
+            running.cancel()
