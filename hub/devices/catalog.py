@@ -1,5 +1,6 @@
 """All device definitions, and which of them a topic means."""
 
+import re
 from collections.abc import Sequence
 from datetime import tzinfo
 from functools import partial
@@ -20,6 +21,7 @@ from hub.mqtt.topics import NATIVE_PREFIX, TopicPattern, is_id
 
 BUILT_IN: Final = Path(__file__).with_name("definitions")
 DEFAULT_AREA: Final = "main"
+_PART: Final = re.compile(r"\{[^}]*\}")
 
 
 class Route(Struct, frozen=True):
@@ -145,20 +147,24 @@ class Catalog:
 def conflicts(entries: Sequence[_Entry], files: dict[str, Path]) -> list[Problem]:
     """Return the definitions that share a topic with another and can't tell their payloads apart."""
     problems: list[Problem] = []
-    by_filter: dict[str, list[_Entry]] = {}
     for entry in entries:
-        by_filter.setdefault(entry.pattern.filter, []).append(entry)
-    for topic_filter, sharing in by_filter.items():
-        names = list(dict.fromkeys(entry.name for entry in sharing))
-        if len(sharing) == 1:
-            continue
-        for entry in sharing:
-            if entry.reader is None or not entry.reader.selective:
-                message = (
-                    f"{topic_filter} is shared by {', '.join(names)}: say with `when` whose a payload is"
-                )
-                problems.append(Problem(str(files[entry.name]), 0, "when", message))
+        sharing = sorted({other.name for other in entries if other is not entry and _overlap(entry, other)})
+        if sharing and (entry.reader is None or not entry.reader.selective):
+            message = (
+                f"{entry.topic.pattern} takes topics of {', '.join(sharing)} too:"
+                " say with `when` which payloads are whose, or change the pattern"
+            )
+            problems.append(Problem(str(files[entry.name]), 0, "when", message))
     return problems
+
+
+def _overlap(one: _Entry, other: _Entry) -> bool:
+    """Tell whether a topic of one is also one of the other."""
+    return (
+        one.pattern.filter == other.pattern.filter
+        or other.pattern.match(_PART.sub("x", one.topic.pattern)) is not None
+        or one.pattern.match(_PART.sub("x", other.topic.pattern)) is not None
+    )
 
 
 def _entries(name: str, definition: Definition, site_zone: tzinfo) -> list[_Entry]:

@@ -71,7 +71,7 @@ def found(value: object) -> str:
 
 def _loads(text: str) -> object:
     try:
-        return json.loads(text, object_pairs_hook=_object)
+        return _decoder.decode(text)
     except json.JSONDecodeError:
         raise
     except ValueError:
@@ -88,6 +88,9 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
                 members[key] = Unusable("a key that occurs twice: send it once")
             seen.add(key)
     return members
+
+
+_decoder: Final = json.JSONDecoder(object_pairs_hook=_object)
 
 
 def _integer(digits: str) -> int | Unusable:

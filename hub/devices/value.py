@@ -4,7 +4,7 @@ from collections.abc import Callable
 from math import isnan
 
 from hub.devices.definition import Definition, Named, Value
-from hub.devices.field import Record, field, is_one_of, number_in, place_of, scalars, text, where
+from hub.devices.field import Record, field, number_in, place_of, text, where
 from hub.devices.parts import Frame
 from hub.devices.path import MISSING
 from hub.devices.payload import found
@@ -31,7 +31,7 @@ def value(entry: Value, definition: Definition) -> ReadValue:
     """Compile a value."""
     path = place_of(entry)
     follow = path.getter()
-    target_of = _parameter(entry)
+    fixed, target_of = _parameter(entry)
     convert = _converter(entry, definition)
     unit_of = _unit_reader(entry)
     grade_of = _grade_reader(entry)
@@ -41,7 +41,7 @@ def value(entry: Value, definition: Definition) -> ReadValue:
         if sent is MISSING:
             return
         try:
-            target = target_of(record)
+            target = fixed or target_of(record)
             if target is None:
                 return
             parameter, unit, scale, offset = target
@@ -107,12 +107,13 @@ def _grade_reader(entry: Value) -> Callable[[Record, str, Values, Frame], None] 
     return grade
 
 
-def _parameter(entry: Value) -> Callable[[Record], Scaled | None]:
+def _parameter(entry: Value) -> tuple[Scaled | None, Callable[[Record], Scaled | None]]:
+    """Return the parameter that the definition fixes, or None and the function that finds it in a record."""
     constant = str(entry.unit.value) if entry.unit is not None and entry.unit.value is not None else ""
     named = entry.parameter
     if not isinstance(named, Named):
         fixed: Scaled = (PARAMETERS[named], constant, entry.scale, entry.offset)
-        return lambda _: fixed
+        return fixed, lambda _: fixed
     follow = place_of(named).getter()
     targets: dict[str, Scaled] = {
         sent: (
@@ -133,23 +134,34 @@ def _parameter(entry: Value) -> Callable[[Record], Scaled | None]:
             raise ValueError("its parameter is not in the map of the definition; see `other`")
         return target
 
-    return get
+    return None, get
 
 
 def _converter(entry: Value, definition: Definition) -> Callable[[object, Parameter], float | str | None]:
     sentinels = [*definition.no_value, *entry.no_value]
-    none = scalars(sentinels)
-    nan_is_none = any(sentinel == "NaN" for sentinel in sentinels)
+    words = frozenset(sentinel for sentinel in sentinels if isinstance(sentinel, str))
+    numbers = frozenset(
+        float(sentinel)
+        for sentinel in sentinels
+        if isinstance(sentinel, int | float) and not isinstance(sentinel, bool)
+    )
+    flags = frozenset(sentinel for sentinel in sentinels if isinstance(sentinel, bool))
     texts = definition.text_numbers
 
     def convert(sent: object, parameter: Parameter) -> float | str | None:
-        if type(sent) is float and isnan(sent) and nan_is_none:
+        if sent is None:
             return None
-        if sent is None or (none and is_one_of(sent.strip() if isinstance(sent, str) else sent, none)):
+        if isinstance(sent, str):
+            if sent.strip() in words:
+                return None
+        elif isinstance(sent, bool):
+            if sent in flags:
+                return None
+        elif type(sent) is float and isnan(sent) and "NaN" in words:
             return None
         if parameter.coded is None:
             usable = number_in(sent, texts=texts)
-            return None if none and is_one_of(usable, none) else usable
+            return None if usable in numbers else usable
         word = text(sent)
         code = entry.map.get(word, word)
         if code not in parameter.coded:

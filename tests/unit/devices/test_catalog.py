@@ -100,6 +100,14 @@ def test_two_definitions_that_can_not_be_told_apart_are_refused(tmp_path):
         Catalog.load([tmp_path])
 
 
+def test_a_definition_that_takes_native_topics_is_refused_not_ignored(tmp_path):
+    (tmp_path / "mine.toml").write_text(
+        GOOD.replace("scales/{device}", "wards/v1/{site}/icu/{device}/{rest...}")
+    )
+    with pytest.raises(DefinitionErrors, match="takes topics of native too"):
+        Catalog.load([tmp_path])
+
+
 def test_times_without_a_zone_take_the_sites():
     catalog = Catalog.load(zone="Asia/Kolkata")
     route = catalog.resolve("iomt/telemetry/icu/pump-7")

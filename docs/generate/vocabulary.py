@@ -1,0 +1,81 @@
+"""Writes docs/reference/vocabulary.md from the vocabulary: `python docs/generate/vocabulary.py`."""
+
+from pathlib import Path
+
+from hub.vocabulary import PARAMETERS, VOCABULARY, Code, Parameter
+
+PAGE = Path(__file__).parents[1] / "reference" / "vocabulary.md"
+
+INTRODUCTION = """\
+# Vocabulary
+
+<!-- Generated from hub/vocabulary.toml by docs/generate/vocabulary.py; don't edit. -->
+
+The names that a device's `values` may have, and what the hub makes of them: codes, unit, accepted units,
+plausible range. A value outside its range is kept, flagged invalid, and never shown or alarmed as a value. Codes
+marked * are unverified: one source alone, or memory, says so. MDC is ISO/IEEE 11073-10101, units are UCUM.
+"""
+
+TITLES = {
+    "measurement": "Measurements",
+    "setting": "Settings",
+    "device-status": "About the device",
+    "waveform": "Waveforms",
+}
+
+
+def page() -> str:
+    """Return the whole page."""
+    parts = [INTRODUCTION]
+    for kind, title in TITLES.items():
+        parts.append(
+            f"\n## {title}\n\n| name | display | unit | range | LOINC | MDC | other accepted units |\n"
+        )
+        parts.append("| --- | --- | --- | --- | --- | --- | --- |\n")
+        parts += [row(parameter) for parameter in PARAMETERS.values() if parameter.kind == kind]
+    parts.append("\n## Coded values\n\n")
+    for parameter in PARAMETERS.values():
+        if parameter.coded:
+            meanings = ", ".join(f"`{code}` {meaning}" for code, meaning in parameter.meanings.items())
+            parts.append(f"- `{parameter.name}`: {meanings}\n")
+    parts.append("\n## Where the ranges come from\n\n")
+    parts += [f"- `{known.name}`: {known.source}\n" for known in PARAMETERS.values() if known.source]
+    parts.append("\n## Where there is no code\n\n")
+    for parameter in PARAMETERS.values():
+        reasons = [f"{system.upper()}: {reason}" for system, reason in parameter.no_code.items()]
+        if reasons:
+            parts.append(f"- `{parameter.name}`: {'; '.join(reasons)}\n")
+    return "".join(parts)
+
+
+def row(parameter: Parameter) -> str:
+    """Return one line of a table."""
+    spellings = VOCABULARY.spellings
+    others = [unit for unit in parameter.units if unit != parameter.unit and unit not in spellings]
+    spelled = [unit for unit in parameter.units if unit in spellings]
+    range_ = "coded" if parameter.coded else f"{parameter.low:g} to {parameter.high:g}"
+    cells = [
+        f"`{parameter.name}`",
+        parameter.display,
+        f"`{parameter.unit}`" if parameter.unit else "",
+        range_,
+        codes(parameter.loinc),
+        codes(parameter.mdc),
+        ", ".join(f"`{unit}`" for unit in others) + (f"; also {', '.join(spelled)}" if spelled else ""),
+    ]
+    return "| " + " | ".join(cells) + " |\n"
+
+
+def codes(entries: tuple[Code, ...]) -> str:
+    """Return the codes of one system, with their reference ids and what they are for."""
+    shown = []
+    for entry in entries:
+        notes = [note for note in (entry.unit, entry.note) if note]
+        name = f" {entry.display}" if entry.display.startswith("MDC_") else ""
+        mark = "" if entry.verified else "*"
+        shown.append(f"{entry.code}{mark}{name}" + (f" ({', '.join(notes)})" if notes else ""))
+    return "<br>".join(shown)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
