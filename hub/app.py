@@ -173,7 +173,7 @@ class Hub:
 
     @asynccontextmanager
     async def started(self, ward: WardFile | None) -> AsyncIterator[None]:
-        """Start everything that can fail, in order, and undo it in reverse. What it raises says what to change."""
+        """Start everything that can fail, in order, and undo it in reverse. Its errors say what to change."""
         async with AsyncExitStack() as stack:
             await self.registry.start()
             stack.push_async_callback(self.registry.stop)
@@ -235,8 +235,9 @@ class Hub:
         resumption.alarms(event.alarm for event in self.log.present())
         after = await self.journal.start_of_recent(self.journal.keep_recent)
         while rows := await self.journal.read(after):
-            for after, batch in rows:
+            for _, batch in rows:
                 resumption.batch(batch)
+            after = rows[-1][0]
 
     async def _reach_brokers(self, stack: AsyncExitStack) -> None:
         """Make the inlets; raise unless at least one broker can be had, or if one refuses the hub."""
@@ -306,7 +307,9 @@ class Hub:
                         inlet.canary.durable(reading.time_ns)
 
     def _publish(self, topic: str, payload: bytes) -> bool:
-        return all([inlet.publisher.publish(topic, payload) for inlet in self.inlets])
+        # Nobody knows at which broker a device listens: every one is told.
+        taken = [inlet.publisher.publish(topic, payload) for inlet in self.inlets]
+        return all(taken)
 
     # States of the parts.
 
@@ -355,7 +358,7 @@ class Hub:
 
     async def _beat(self) -> None:
         """Send a heartbeat when a canary has crossed from every broker since the last one."""
-        if self.inlets and all([inlet.crossed for inlet in self.inlets]):
+        if self.inlets and all(inlet.crossed for inlet in self.inlets):
             for inlet in self.inlets:
                 inlet.crossed = False
             lag_s = max(inlet.canary.lag_s for inlet in self.inlets)

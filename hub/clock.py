@@ -60,7 +60,7 @@ class DeviceClock:
         self._candidate_since_ns = 0
 
     def correct(self, device_ns: int, received_ns: int, limits: ClockLimits) -> int:
-        """Return the corrected time of a reading; `trusted` turns False where only receipt can be relied on."""
+        """Return a reading's corrected time; `trusted` turns False where only receipt can be relied on."""
         ahead_ns = device_ns - received_ns
         difference_ns = ahead_ns - self.offset_ns
         if -limits.tolerance_ns <= difference_ns <= limits.tolerance_ns:

@@ -38,8 +38,8 @@ class DataDir:
             holder = lock.read().strip() or "unknown"
             lock.close()
             raise DataDirUnusable(
-                f"data_dir {self.path} is in use by another hub (process {holder}); stop it, or give this hub "
-                "a data_dir and an id of its own"
+                f"data_dir {self.path} is in use by another hub (process {holder}); stop it, or give this"
+                " hub a data_dir and an id of its own"
             ) from error
         lock.truncate(0)
         lock.write(str(os.getpid()))

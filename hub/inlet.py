@@ -13,7 +13,8 @@ from hub.roster import Roster
 class Inlet:
     """Connects the line to one broker.
 
-    The client id at the broker follows from the hub's id: the broker keeps messages for it while the hub is away.
+    The client id at the broker follows from the hub's id: the broker keeps messages for it while the hub is
+    away.
     """
 
     def __init__(

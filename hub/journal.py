@@ -196,7 +196,7 @@ class Journal:
             pass
 
     async def erase(self, site: str, device: str, start_ns: int, end_ns: int) -> None:
-        """Remove what a device determined in [start_ns, end_ns), and raw messages and rejects of that time."""
+        """Remove what a device determined in [start_ns, end_ns), and raw messages and rejects since then."""
         await self._command(
             lambda file: journal_erasure.erase(file.connection, site, device, start_ns, end_ns)
         )

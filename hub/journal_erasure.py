@@ -66,6 +66,11 @@ def _erase_batch(batch: Batch, site: str, device: str, start_ns: int, end_ns: in
         others(batch.device_alarms),
         other_sightings(batch.sightings),
     )
-    before = (batch.readings, batch.waveforms, batch.statuses, batch.device_alarms, batch.sightings)
+    before = _count(batch)
     batch.readings, batch.waveforms, batch.statuses, batch.device_alarms, batch.sightings = kept
-    return any(len(old) != len(new) for old, new in zip(before, kept, strict=True))
+    return _count(batch) != before
+
+
+def _count(batch: Batch) -> int:
+    of_devices = len(batch.readings) + len(batch.waveforms) + len(batch.statuses) + len(batch.device_alarms)
+    return of_devices + len(batch.sightings)

@@ -98,9 +98,9 @@ class Line:
         for status in batch.statuses:
             self._follow_status(status)
         for alarm in batch.device_alarms:
-            device = self._roster.find(alarm.site, alarm.device)
-            if device and alarm.received_ns - alarm.time_ns <= self._backlog_ns:
-                self._conditions.device_raised(device, alarm, alarm.received_ns)
+            raiser = self._roster.find(alarm.site, alarm.device)
+            if raiser is not None and alarm.received_ns - alarm.time_ns <= self._backlog_ns:
+                self._conditions.device_raised(raiser, alarm, alarm.received_ns)
         for waveform in batch.waveforms:
             self._live.waveform(waveform)
         for device, topic, refused in taken.rejecting:

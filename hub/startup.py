@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from hub.alarms.limits import LimitsInvalid
+from hub.alarms.rules import LimitsInvalid
 from hub.alarms.records import LogUnreadable
 from hub.api.server import CannotServe
 from hub.app import Hub

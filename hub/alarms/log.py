@@ -48,6 +48,7 @@ class File(Protocol):
     def newest(self, limit: int) -> list[AlarmEvent]: ...  # noqa: D102
     def present(self) -> list[AlarmEvent]: ...  # noqa: D102
     def trim(self, before_ns: int) -> bool: ...  # noqa: D102
+    def erase(self, patient: str) -> None: ...  # noqa: D102
     def close(self, *, complete: bool) -> None: ...  # noqa: D102
 
 
@@ -87,6 +88,7 @@ class EventLog:
         self._wake = Condition()
         self._backlog = Backlog(max_unrecorded)
         self._trims: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._erasures: deque[tuple[str, asyncio.Future[None]]] = deque()
         self._stopping = False
         self._writer = Thread(target=self._write, name="event-log", daemon=True)
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="event-log-read")
@@ -119,8 +121,9 @@ class EventLog:
         self._tell_through(self._sequence, recorded=False)
         if self._timer is not None:
             self._timer.cancel()
-        for _, done in self._trims:
-            done.cancel()
+        for waiting in (self._trims, self._erasures):
+            for _, done in waiting:
+                done.cancel()
         self._reader.shutdown(wait=False, cancel_futures=True)
         if self._backlog:
             log.error("%d alarm events were told and never recorded: the disk failed", len(self._backlog))
@@ -191,6 +194,18 @@ class EventLog:
             self._trims.append((before_ns, done))
             self._wake.notify()
         await done
+
+    async def erase(self, patient: str) -> None:
+        """Remove every event of a patient, by surrogate id, for good; alarms that are present go too."""
+        done: asyncio.Future[None] = self._loop.create_future()
+        with self._wake:
+            self._erasures.append((patient, done))
+            self._wake.notify()
+        await done
+        self._recent = deque(
+            (event for event in self._recent if event.patient != patient), self._recent.maxlen
+        )
+        self._present = {key: event for key, event in self._present.items() if event.patient != patient}
 
     @property
     def epoch(self) -> str:
@@ -269,9 +284,10 @@ class EventLog:
         retry_s = _FIRST_RETRY_S
         while True:
             with self._wake:
-                self._wake.wait_for(lambda: self._backlog or self._trims or self._stopping)
+                self._wake.wait_for(lambda: self._backlog or self._trims or self._erasures or self._stopping)
                 batch = self._backlog.first(_BATCH)
                 trim = self._trims[0] if self._trims and not batch else None
+                erasure = self._erasures[0] if self._erasures and not (batch or trim) else None
                 if self._stopping and not batch:
                     break
             try:
@@ -280,6 +296,10 @@ class EventLog:
                 elif trim is not None and not self._file.trim(trim[0]):
                     self._trims.popleft()
                     self._report(self._trim_done, trim[1], self._file.trimmed())
+                elif erasure is not None:
+                    self._file.erase(erasure[0])
+                    self._erasures.popleft()
+                    self._report(self._done, erasure[1])
             except (sqlite3.Error, OSError) as error:
                 self._report(self._failed, str(error))
                 with self._wake:
@@ -302,6 +322,10 @@ class EventLog:
 
     def _trim_done(self, done: asyncio.Future[None], trimmed: int) -> None:
         self._trimmed = trimmed
+        self._done(done)
+
+    @staticmethod
+    def _done(done: asyncio.Future[None]) -> None:
         if not done.done():
             done.set_result(None)
 

@@ -158,6 +158,16 @@ class Records:
         )
         return [_decode(row[0]) for row in rows]
 
+    def erase(self, patient: str) -> None:
+        """Remove every event of a patient, by surrogate id, and what is readable of it in the file."""
+        rows = self._db.execute("SELECT sequence, event FROM events")
+        gone = [(sequence,) for sequence, event in rows if _decode(event).patient == patient]
+        self._db.execute("PRAGMA secure_delete = ON").fetchall()
+        self._db.execute("BEGIN IMMEDIATE")
+        with self._db:
+            self._db.executemany("DELETE FROM events WHERE sequence = ?", gone)
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
     def trim(self, before_ns: int, limit: int = 500) -> bool:
         """Remove up to `limit` alarms, with all of their events, that ended before a time.
 

@@ -84,7 +84,7 @@ def demo(
         serve_or_fail(settings, demo_ward(beds), show)
         if not seconds:
             return
-        asyncio.run(_reconcile(settings, acked, summary))
+        asyncio.run(_reconcile(settings, _published(acked), summary))
     if as_json:
         print(json.dumps({name: getattr(summary, name) for name in Summary.__struct_fields__}))
     else:
@@ -180,7 +180,7 @@ async def _settle(hub: Hub) -> None:
     try:
         async with asyncio.timeout(_DRAIN_S):
             while hub.line.pending or any([(await drain.look()).items for drain in hub.drains]):
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(0.1)  # noqa: ASYNC110 - several parts, none of which tells
     except TimeoutError:
         print(f"the stores did not catch up within {_DRAIN_S:g} s", file=sys.stderr)
 
@@ -193,12 +193,17 @@ async def _starts(log: EventLog, after: int) -> int:
     return starts
 
 
-async def _reconcile(settings: Settings, acked: Path, summary: Summary) -> None:
-    """Compare what the broker acknowledged to the devices with what the store holds, by device and number."""
+def _published(acked: Path) -> dict[str, set[int]]:
+    """Return the numbers of the readings that the broker acknowledged, by device."""
     published: dict[str, set[int]] = {}
     for line in acked.read_text(encoding="utf-8").splitlines():
         one = json.loads(line)
         published.setdefault(one["device"], set()).add(one["seq"])
+    return published
+
+
+async def _reconcile(settings: Settings, published: dict[str, set[int]], summary: Summary) -> None:
+    """Compare what the broker acknowledged to the devices with what the store holds."""
     store = DuckDBStore(DataDir(settings.data_dir).series)
     await store.start()
     try:

@@ -75,7 +75,7 @@ def decode(
     ] = None,
     config: ConfigOption = None,
 ) -> None:
-    """Show what the hub makes of one payload: items with codes and units, and what it refuses. Stores nothing.
+    """Show what the hub makes of one payload: items with codes and units, what it refuses. Stores nothing.
 
     For example:
 

@@ -23,7 +23,7 @@ ConfigOption = Annotated[
     typer.Option(
         "--config",
         metavar="FILE",
-        help="Settings in TOML; hub.toml in the working directory where it is there. HUB_… variables go first.",
+        help="Settings in TOML; hub.toml in the working directory if it is there. HUB_… variables go first.",
     ),
 ]
 

@@ -407,3 +407,17 @@ def test_a_torn_tail_is_cut_off_and_what_came_before_is_kept(path, tmp_path):
     assert kept == list(range(1, reopened.last_sequence() + 1))
     assert 0 < kept[-1] < recorded[-1]
     reopened.close(complete=True)
+
+
+async def test_the_erasure_of_a_patient_leaves_no_event_of_theirs_in_memory_or_file(tmp_path):
+    log = EventLog(Records(tmp_path / "alarms.sqlite"))
+    await log.start()
+    for patient in ("pt-erased", "pt-stays"):
+        alarm = Alarm(patient, "physiological", "high", "limit_low", "main", "mon-1", 1, "present", "text")
+        log.record("start", 1, alarm, patient=patient)
+    await log.erase("pt-erased")
+    assert [event.patient for event in log.present()] == ["pt-stays"]
+    assert [told.event.patient for told in await log.after(0)] == ["pt-stays"]
+    await log.stop()
+    for file in tmp_path.iterdir():
+        assert b"pt-erased" not in file.read_bytes()
