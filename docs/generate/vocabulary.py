@@ -12,8 +12,9 @@ INTRODUCTION = """\
 <!-- Generated from hub/vocabulary.toml by docs/generate/vocabulary.py; don't edit. -->
 
 The names that a device's `values` may have, and what the hub makes of them: codes, unit, accepted units,
-plausible range. A value outside its range is kept, flagged invalid, and never shown or alarmed as a value. Codes
-marked * are unverified: one source alone, or memory, says so. MDC is ISO/IEEE 11073-10101, units are UCUM.
+plausible range. A value outside its range is kept, flagged invalid, and never shown or alarmed as a value.
+Codes marked * are unverified: one source alone, or memory, says so. MDC is ISO/IEEE 11073-10101, units are
+UCUM.
 """
 
 TITLES = {

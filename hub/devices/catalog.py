@@ -1,6 +1,5 @@
 """All device definitions, and which of them a topic means."""
 
-import re
 from collections.abc import Sequence
 from datetime import tzinfo
 from functools import partial
@@ -21,7 +20,6 @@ from hub.mqtt.topics import NATIVE_PREFIX, TopicPattern, is_id
 
 BUILT_IN: Final = Path(__file__).with_name("definitions")
 DEFAULT_AREA: Final = "main"
-_PART: Final = re.compile(r"\{[^}]*\}")
 
 
 class Route(Struct, frozen=True):
@@ -159,11 +157,31 @@ def conflicts(entries: Sequence[_Entry], files: dict[str, Path]) -> list[Problem
 
 
 def _overlap(one: _Entry, other: _Entry) -> bool:
-    """Tell whether a topic of one is also one of the other."""
-    return (
-        one.pattern.filter == other.pattern.filter
-        or other.pattern.match(_PART.sub("x", one.topic.pattern)) is not None
-        or one.pattern.match(_PART.sub("x", other.topic.pattern)) is not None
+    """Tell whether a topic may be both of one and of the other."""
+    ours, theirs = one.topic.pattern.split("/"), other.topic.pattern.split("/")
+    for mine, yours in zip(ours, theirs, strict=False):
+        if _is_rest(mine) or _is_rest(yours):
+            return True
+        if not _levels_overlap(mine, yours):
+            return False
+    longer = ours if len(ours) > len(theirs) else theirs
+    shorter = min(len(ours), len(theirs))
+    return len(longer) == shorter or (len(longer) == shorter + 1 and _is_rest(longer[-1]))
+
+
+def _is_rest(level: str) -> bool:
+    return level == "#" or level.endswith("...}")
+
+
+def _levels_overlap(mine: str, yours: str) -> bool:
+    if "+" in (mine, yours) or mine == yours:
+        return True
+    if "{" not in mine and "{" not in yours:
+        return False
+    begins = mine.partition("{")[0], yours.partition("{")[0]
+    ends = mine.rpartition("}")[2], yours.rpartition("}")[2]
+    return (begins[0].startswith(begins[1]) or begins[1].startswith(begins[0])) and (
+        ends[0].endswith(ends[1]) or ends[1].endswith(ends[0])
     )
 
 

@@ -100,12 +100,32 @@ def test_two_definitions_that_can_not_be_told_apart_are_refused(tmp_path):
         Catalog.load([tmp_path])
 
 
-def test_a_definition_that_takes_native_topics_is_refused_not_ignored(tmp_path):
-    (tmp_path / "mine.toml").write_text(
-        GOOD.replace("scales/{device}", "wards/v1/{site}/icu/{device}/{rest...}")
-    )
-    with pytest.raises(DefinitionErrors, match="takes topics of native too"):
+@pytest.mark.parametrize(
+    ("pattern", "other"),
+    [
+        ("wards/v1/{site}/icu/{device}/{rest...}", "native"),
+        ("{a}/v1/{site}/icu/{device}/status", "native"),
+        ("iomt/telemetry/icu/{device}", "pump-telemetry"),
+        ("iomt/telemetry/icu/pump-{device}", "pump-telemetry"),
+        ("devices/{device}/messages/events", "iomt-flat"),
+    ],
+)
+def test_a_definition_that_takes_topics_of_another_is_refused_not_ignored(tmp_path, pattern, other):
+    (tmp_path / "mine.toml").write_text(GOOD.replace("scales/{device}", pattern))
+    with pytest.raises(DefinitionErrors, match=f"takes topics of .*{other}.* too"):
         Catalog.load([tmp_path])
+
+
+def test_definitions_with_topics_of_their_own_live_side_by_side(tmp_path):
+    for name, pattern in (
+        ("a", "s/gw-{device}/x"),
+        ("b", "s/dev-{device}/x"),
+        ("c", "s/{device}"),
+        ("d", "t/{device}"),
+    ):
+        (tmp_path / f"{name}.toml").write_text(GOOD.replace("scales/{device}", pattern))
+    catalog = Catalog.load([tmp_path])
+    assert catalog.resolve("s/dev-7/x").definition == "b"
 
 
 def test_times_without_a_zone_take_the_sites():
