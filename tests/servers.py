@@ -24,7 +24,7 @@ def free_port() -> int:
 
 
 def wait_for_port(port: int, process: subprocess.Popen[Any], seconds: float = 10.0) -> None:
-    """Wait until a port takes connections. Raises RuntimeError where the process ends or it takes too long."""
+    """Wait until a port takes connections. Raises RuntimeError where that fails."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if process.poll() is not None:
@@ -45,6 +45,8 @@ class Mosquitto:
         self._config = directory / "mosquitto.conf"
         self._process: subprocess.Popen[bytes] | None = None
         settings = [
+            # Started by root it would change to a user that can't read the test's directory.
+            "user root",
             f"listener {self.port} 127.0.0.1",
             *(lines or ("allow_anonymous true", "max_queued_messages 0", "max_inflight_messages 0")),
         ]
@@ -71,9 +73,19 @@ class Mosquitto:
             self._process = None
 
 
+def password_lines(directory: Path, user: str, password: str) -> tuple[str, ...]:
+    """Return the lines of a configuration of Mosquitto that let one user in and nobody else."""
+    file = directory / "passwords"
+    # Written by Mosquitto's own tool; readable for the user that Mosquitto changes to when root starts it.
+    tool = shutil.which("mosquitto_passwd") or "/usr/bin/mosquitto_passwd"
+    subprocess.run([tool, "-b", "-c", str(file), user, password], check=True, timeout=10)
+    file.chmod(0o644)
+    return "allow_anonymous false", f"password_file {file}"
+
+
 @contextlib.contextmanager
 def mosquitto(directory: Path, *lines: str, persistence: bool = True) -> Iterator[Mosquitto]:
-    """Run a Mosquitto; without `lines` it lets everyone in and has no limits of queue or in-flight messages."""
+    """Run a Mosquitto; without `lines` it lets everyone in and has no limits of queue and in-flight."""
     broker = Mosquitto(directory, *lines, persistence=persistence)
     broker.start()
     try:

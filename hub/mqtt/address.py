@@ -20,7 +20,8 @@ class BrokerRefused(Exception):  # noqa: N818
 class BrokerAddress(BaseModel):
     """One broker: `mqtt://[user@]host[:port]`, or `mqtts://` for TLS 1.2 or newer."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # A rejected url may hold a password.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     url: str
     password: SecretStr | None = None
@@ -41,7 +42,6 @@ class BrokerAddress(BaseModel):
             port = parts.port
         except ValueError:
             port = 0
-        # The url is never repeated in an error: it may hold a password.
         if parts.scheme not in ("mqtt", "mqtts"):
             raise ValueError("start the url with mqtt:// or mqtts:// (TLS)")
         if parts.password is not None:

@@ -146,10 +146,6 @@ class EmbeddedBroker:
             await self._end_leftover()
             self._port = self.settings.port or _free_port(self.settings.host)
             await self._launch(binary)
-            await self.release_unacknowledged()
-        except BrokerUnreachable as error:
-            await self.stop()
-            raise BrokerFailed(str(error)) from None
         except BaseException:
             await self.stop()
             raise
@@ -189,17 +185,18 @@ class EmbeddedBroker:
         those messages come when `ACK_WAIT_S` has passed. Raises BrokerUnreachable: don't connect yet.
         """
         try:
-            async with JetStream(
-                "127.0.0.1", self._client_port, user=_HUB_USER, password=self._password
-            ) as jetstream:
+            async with self._jetstream() as jetstream:
                 released = await jetstream.settle_consumers(
                     ack_wait_ns=ACK_WAIT_S * 1_000_000_000,
                     max_ack_pending=max_ack_pending(self.settings.filters),
                 )
-        except (OSError, asyncio.IncompleteReadError, JetStreamError) as error:
+        except (OSError, EOFError, JetStreamError) as error:
             raise BrokerUnreachable(f"the embedded broker isn't ready: {error}") from None
         if released:
             log.info("%d messages come again, which weren't acknowledged", released)
+
+    def _jetstream(self) -> JetStream:
+        return JetStream("127.0.0.1", self._client_port, user=_HUB_USER, password=self._password)
 
     @property
     def _reachable_host(self) -> str:
@@ -284,6 +281,12 @@ class EmbeddedBroker:
             raise BrokerFailed(f"nats-server can't be started ({error}): check {error.filename}") from None
         try:
             await self._wait_ready(self._process)
+            async with self._jetstream() as jetstream:
+                await jetstream.bound_messages(self.settings.max_store_bytes * 9 // 10)
+            await self.release_unacknowledged()
+        except (OSError, EOFError, JetStreamError, BrokerUnreachable) as error:
+            await self._end()
+            raise BrokerFailed(f"nats-server can't be set up ({error}): see {self._log_file}") from None
         except BaseException:
             await self._end()
             raise

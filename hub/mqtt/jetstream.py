@@ -1,4 +1,4 @@
-"""What the embedded broker needs of JetStream's own protocol: what was delivered and not acknowledged.
+"""What the embedded broker needs of JetStream's own protocol, where MQTT and the configuration don't reach.
 
 nats-server hands an unacknowledged message out again when `ack_wait` has passed, not when its session comes
 back. After a crash of the hub that would hide the newest readings for all that time, and bring them out of
@@ -51,6 +51,18 @@ class JetStream:
         if self._writer:
             self._writer.close()
 
+    async def bound_messages(self, max_bytes: int) -> None:
+        """Bound what is kept for sessions, below the bound of the whole store.
+
+        The session records are in the same store, and nobody can connect when they can't be written: a hub
+        that was away while the store ran full could never come back and empty it.
+        """
+        config = self._checked(await self._ask(f"STREAM.INFO.{_STREAM}", {}))["config"]
+        # Refuse what is new, which then isn't acknowledged, instead of dropping what is old and was.
+        wanted = {"max_bytes": max_bytes, "discard": "new"}
+        if {**config, **wanted} != config:
+            self._checked(await self._ask(f"STREAM.UPDATE.{_STREAM}", {**config, **wanted}))
+
     async def settle_consumers(self, *, ack_wait_ns: int, max_ack_pending: int) -> int:
         """Release what sessions that are away left unacknowledged, and bring consumers to these settings.
 
@@ -77,11 +89,8 @@ class JetStream:
     async def _consumers(self) -> list[dict[str, Any]]:
         consumers: list[dict[str, Any]] = []
         while True:
-            reply = await self._ask(f"CONSUMER.LIST.{_STREAM}", {"offset": len(consumers)})
-            # 10059: the stream comes into being with the first subscription.
-            if reply.get("error", {}).get("err_code") == 10059:
-                return consumers
-            page = self._checked(reply).get("consumers") or []
+            reply = self._checked(await self._ask(f"CONSUMER.LIST.{_STREAM}", {"offset": len(consumers)}))
+            page = reply.get("consumers") or []
             consumers += page
             if not page or len(consumers) >= reply["total"]:
                 return consumers

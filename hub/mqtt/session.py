@@ -293,7 +293,10 @@ class Session:
         refused = [text for text, code in zip(self.filters, suback.codes, strict=True) if code == 0x80]
         weak = [text for text, code in zip(self.filters, suback.codes, strict=True) if code < self.qos]
         if refused:
-            return f"{self.broker} refuses the filters {refused}: allow {self._who()} to read them"
+            return (
+                f"{self.broker} refuses the filters {refused}: allow {self._who()} to read them; with"
+                " nats-server mqtt.max_ack_pending of all filters (a/# counts twice) must stay below 65536"
+            )
         if weak:
             return f"{self.broker} grants only QoS 0 on {weak}, messages would be lost: allow QoS 1 there"
         return None
