@@ -1,8 +1,7 @@
 """Who may ask: bearer tokens and roles."""
 
-from collections.abc import Callable, Coroutine
 from ipaddress import ip_address
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Depends, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -32,18 +31,25 @@ async def known(hub: Hub, credentials: Credentials) -> Token:
 Known = Annotated[Token, Depends(known)]
 
 
-def has_role(*roles: str) -> Callable[[Token], Coroutine[Any, Any, Token]]:
-    """Return a dependency that lets these roles pass."""
+class HasRole:
+    """A dependency that lets some roles pass; `roles` tells which, for whoever lists what a role may do."""
 
-    async def check(token: Known) -> Token:
-        if token.role not in roles:
-            needed = " or ".join(roles)
+    def __init__(self, *roles: str) -> None:
+        self.roles = roles
+
+    async def __call__(self, token: Known) -> Token:
+        """Return who asks, or refuse."""
+        if token.role not in self.roles:
+            needed = " or ".join(self.roles)
             raise Problem(
                 403, "forbidden", f"this needs a token of the role {needed}; yours has {token.role}"
             )
         return token
 
-    return check
+
+def has_role(*roles: str) -> HasRole:
+    """Return a dependency that lets these roles pass."""
+    return HasRole(*roles)
 
 
 async def scraper(connection: HTTPConnection, hub: Hub, credentials: Credentials) -> None:

@@ -7,7 +7,7 @@ from fastapi.openapi.utils import get_openapi
 from msgspec import Struct, json
 
 from hub import __version__
-from hub.api import alarms, answers, devices, health, places, rejects, streams, trends
+from hub.api import alarms, answers, devices, health, page, places, rejects, sign_in, streams, trends
 from hub.api.access import known
 from hub.api.headers import BodyLimit, SecurityHeaders
 from hub.api.problems import ProblemDetails, install
@@ -29,6 +29,7 @@ _TAGS = [
     {"name": "trends", "description": "Parameters over time."},
     {"name": "alarms", "description": "Alarm conditions and their events."},
     {"name": "stream", "description": "Server-sent events."},
+    {"name": "session", "description": "People at nurse stations."},
     {"name": "rejects", "description": "Messages that could not be used."},
     {"name": "health", "description": "For orchestrators and Prometheus."},
 ]
@@ -52,6 +53,7 @@ _SHAPES: list[type[Struct]] = [
     answers.Windows,
     Bed,
     ProblemDetails,
+    sign_in.SessionAnswer,
 ]
 
 
@@ -75,8 +77,11 @@ class Api(FastAPI):
         return self.openapi_schema
 
 
-def create_api(services: Services) -> FastAPI:
-    """Return the application. It opens nothing: `hub.api.server` serves it."""
+def create_api(services: Services, signing_in: sign_in.SignIn | None = None) -> FastAPI:
+    """Return the application. It opens nothing: `hub.api.server` serves it.
+
+    With `signing_in`, people sign in at its page; `services.tokens` must then take secrets of sessions too.
+    """
     api = Api(
         title="wardhub",
         version=__version__,
@@ -98,4 +103,7 @@ def create_api(services: Services) -> FastAPI:
         data.include_router(part.router)
     api.include_router(data)
     api.include_router(health.router)
+    if signing_in is not None:
+        sign_in.install(api, signing_in)
+    page.install(api)
     return api
