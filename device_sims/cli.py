@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from device_sims.commands.load import load
 from device_sims.commands.replay import replay
 from device_sims.commands.ward import ward
 from device_sims.errors import SimsError
@@ -21,6 +22,7 @@ app = typer.Typer(
 )
 app.command()(replay)
 app.command()(ward)
+app.command()(load)
 
 
 @app.callback()

@@ -18,3 +18,37 @@ def bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(what, total=total)
         yield lambda steps: progress.advance(task, steps)
+
+
+class PhaseBar:
+    """A bar for a run of several phases; one line a phase where nobody is watching."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=console,
+            transient=True,
+        )
+        self._task = self._bar.add_task("", total=1, note="")
+        if console.is_terminal:
+            self._bar.start()
+
+    def phase(self, what: str, total: float) -> None:
+        """Begin a phase."""
+        if self._console.is_terminal:
+            self._bar.reset(self._task, description=what, total=round(total), note="")
+        else:
+            self._console.print(what, highlight=False)
+
+    def at(self, done: float, note: str = "") -> None:
+        """Tell how far the phase is."""
+        self._bar.update(self._task, completed=int(done), note=note)
+
+    def stop(self) -> None:
+        """Clear the bar away."""
+        if self._console.is_terminal:
+            self._bar.stop()

@@ -1,0 +1,107 @@
+"""The reckoning: what publishers saw acknowledged against what the hub says it stored."""
+
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from device_sims.clock import rfc3339
+from device_sims.load.hub_api import HubApi
+from device_sims.load.plan import FIRST_SEQ, LoadPlan
+
+_NAMED = 100
+"""Losses that are named one by one; beyond, they are counted."""
+_THREADS = 4
+_MARGIN_MS = 60_000
+"""Stored times are corrected by the device's clock offset: the question asks for a little more."""
+
+
+@dataclass
+class Reckoning:
+    """What became of the acknowledged messages."""
+
+    stored: int = 0
+    """Messages of this test that are stored, each counted once."""
+    lost: int = 0
+    doubled: int = 0
+    altered: int = 0
+    unacknowledged_stored: int = 0
+    """Stored although the publisher never saw the acknowledgement: allowed, at least once is the promise."""
+    named: list[dict[str, Any]] = field(default_factory=list)
+    """The first hundred of what is wrong: device, seq, what."""
+
+    def name(self, device: str, seq: int, what: str) -> None:
+        """Name one that is wrong."""
+        if len(self.named) < _NAMED:
+            self.named.append({"device": device, "seq": seq, "what": what})
+
+    def add(self, other: "Reckoning") -> None:
+        """Add another device's."""
+        self.stored += other.stored
+        self.lost += other.lost
+        self.doubled += other.doubled
+        self.altered += other.altered
+        self.unacknowledged_stored += other.unacknowledged_stored
+        self.named += other.named[: _NAMED - len(self.named)]
+
+
+def reckon(
+    plan: LoadPlan, j: int, acknowledged: int, sent: int, readings: Iterable[Mapping[str, Any]]
+) -> Reckoning:
+    """Compare one device: rounds below `acknowledged` must be stored once, below `sent` may be."""
+    found = Reckoning()
+    device = plan.device_name(j)
+    seen: set[int] = set()
+    for reading in readings:
+        n = reading["seq"] - FIRST_SEQ
+        if not 0 <= n < sent:
+            found.altered += 1
+            found.name(device, reading["seq"], "never sent with this number")
+            continue
+        if n in seen:
+            found.doubled += 1
+            found.name(device, reading["seq"], "stored twice")
+            continue
+        seen.add(n)
+        expected = plan.values_of(plan.variant(j, n))
+        if {name: float(value) for name, value in reading["values"].items()} != expected:
+            found.altered += 1
+            found.name(device, reading["seq"], "values differ from what was sent")
+    found.stored = len(seen)
+    for n in range(acknowledged):
+        if n not in seen:
+            found.lost += 1
+            found.name(device, FIRST_SEQ + n, "acknowledged and not stored")
+    found.unacknowledged_stored = sum(n >= acknowledged for n in seen)
+    return found
+
+
+def reconcile(
+    plan: LoadPlan,
+    start_ms: int,
+    acknowledged: Mapping[int, int],
+    sent: Mapping[int, int],
+    open_api: Callable[[], HubApi],
+    progress: Callable[[int], None],
+) -> Reckoning:
+    """Ask the hub for every device and compare. `acknowledged`, `sent`: messages by device number."""
+    begin = rfc3339(start_ms - _MARGIN_MS)
+    end = rfc3339(plan.time_ms(plan.devices - 1, plan.rounds, start_ms) + _MARGIN_MS)
+    total = Reckoning()
+
+    def share(first: int) -> Reckoning:
+        api = open_api()
+        mine = Reckoning()
+        try:
+            for j in range(first, plan.devices, _THREADS):
+                stored = api.readings(plan.site, plan.device_name(j), begin, end)
+                mine.add(reckon(plan, j, acknowledged.get(j, 0), sent.get(j, 0), stored))
+                progress(1)
+        finally:
+            api.close()
+        return mine
+
+    with ThreadPoolExecutor(_THREADS, "reconcile") as pool:
+        for part in pool.map(share, range(_THREADS)):
+            total.add(part)
+    return total
