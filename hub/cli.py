@@ -3,7 +3,7 @@
 import typer
 
 from hub import __version__
-from hub.commands import demo, devices, doctor, patients, rejects, run, tokens
+from hub.commands import demo, devices, doctor, patients, rejects, run, tokens, users
 
 app = typer.Typer(
     name="hub",
@@ -20,6 +20,7 @@ app.command("doctor")(doctor.doctor)
 app.add_typer(devices.app, name="devices")
 app.add_typer(rejects.app, name="rejects")
 app.add_typer(tokens.app, name="token")
+app.add_typer(users.app, name="user")
 app.add_typer(patients.app, name="patients")
 
 
@@ -33,3 +34,7 @@ def _root(version: bool = typer.Option(False, "--version", help="Print the versi
 def main() -> None:
     """Run the command line."""
     app()
+
+
+if __name__ == "__main__":
+    main()

@@ -146,6 +146,8 @@ class Intake:
         time_ns = received_ns
         if item.time_ns:
             time_ns = device.clock.correct(item.time_ns, received_ns, self._limits)
+        if _is_no_news(device, item, endpoint):
+            return
         if isinstance(item, StatusSent):
             batch.statuses.append(
                 DeviceStatus(
@@ -227,3 +229,14 @@ class Intake:
         )
         if device is not None:
             taken.rejecting.append((device, message.topic, refused))
+
+
+def _is_no_news(device: Device, item: Item, endpoint: Endpoint) -> bool:
+    """Tell whether an item repeats what is known: some formats tell states with every measurement."""
+    if endpoint.route.channel != "observations":
+        return False
+    if isinstance(item, StatusSent):
+        return (item.state, item.battery) == (device.state, device.battery)
+    if isinstance(item, AlarmSent):
+        return item.presence == "absent" and (item.parameter or "", item.condition) not in device.conditions
+    return False

@@ -8,6 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from hub.alarms.conditions import Conditions
+from hub.clock import SECOND_NS, Now
 from hub.device import Device
 from hub.devices.decode import Refused
 from hub.failpoint import failpoint
@@ -46,7 +47,9 @@ class Line:
         live: Live,
         journal: Journal,
         tell_rejects: TellRejects,
+        on_told: Callable[[float], None],
         on_durable: Callable[[Taken], None],
+        now_ns: Now,
         backlog_ns: int,
         max_pending: int,
         keep_raw: bool,
@@ -58,7 +61,9 @@ class Line:
         self._live = live
         self._journal = journal
         self._tell_rejects = tell_rejects
+        self._on_told = on_told
         self._on_durable = on_durable
+        self._now_ns = now_ns
         self._backlog_ns = backlog_ns
         self._max_pending = max_pending
         self._keep_raw = keep_raw
@@ -76,6 +81,7 @@ class Line:
         taken = self._intake.take(messages, delivery.received_ns)
         failpoint("line:taken")
         self._tell(taken)
+        self._on_told((self._now_ns() - delivery.received_ns) / SECOND_NS)
         failpoint("line:told")
         durable = self._journal.append(taken.batch, messages if self._keep_raw else ())
         durable.add_done_callback(partial(self._acknowledge, delivery, taken))

@@ -83,7 +83,7 @@ class EmbeddedBrokerSettings(_Section):
 class JournalSettings(_Section):
     """The spool between the line and the stores."""
 
-    quota_mb: int = Field(default=4096, ge=16)
+    quota_mb: int = Field(default=4096, ge=1)
     raw_mb: int = Field(default=256, ge=0)
     """Raw payloads kept, so that a wrongly mapped device can be run again; 0 keeps none."""
     rejects_days: float = Field(default=30, gt=0)
@@ -94,6 +94,7 @@ class DuckDbSettings(_Section):
     """The embedded store."""
 
     kind: Literal["duckdb"] = "duckdb"
+    name: Literal["duckdb"] = "duckdb"
     memory_mb: int = Field(default=256, ge=64)
 
 
@@ -225,11 +226,11 @@ class Settings(BaseSettings):
             raise ValueError("give broker_url or brokers, not both")
         if self.broker_url:
             BrokerAddress(url=self.broker_url)
-        kinds = [store.kind for store in self.stores]
-        if not kinds:
+        names = [store.name for store in self.stores]
+        if not names:
             raise ValueError('stores: name at least one, for instance kind = "duckdb"')
-        if len(set(kinds)) != len(kinds):
-            raise ValueError("stores: each kind can be named once")
+        if len(set(names)) != len(names):
+            raise ValueError("stores: two have the same name; give each one its own `name`")
         return self
 
     @property

@@ -20,9 +20,9 @@ class Upkeep:
         self._now_ns = now_ns
         self._parts: dict[str, Part] = {}
 
-    def expect(self, name: str, *, required: bool = False) -> None:
+    def expect(self, name: str, state: PartState, meaning: str, *, required: bool = False) -> None:
         """Name a part before it has told its state."""
-        self._parts[name] = Part(name, "down", "it has not started yet", required)
+        self._parts[name] = Part(name, state, meaning, required)
 
     def note(
         self,
