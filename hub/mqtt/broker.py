@@ -24,7 +24,7 @@ from pydantic import SecretStr
 from hub.mqtt.address import BrokerAddress, BrokerRefused, BrokerUnreachable
 from hub.mqtt.broker_settings import ACK_WAIT_S, BrokerSettings, configuration, max_ack_pending
 from hub.mqtt.connection import Connection, open_connection
-from hub.mqtt.jetstream import JetStream, JetStreamError
+from hub.mqtt.jetstream import JetStream, JetStreamError, subjects_of
 from hub.mqtt.packets import PacketReader, connect
 
 log = logging.getLogger(__name__)
@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 _OLDEST = (2, 10)
 _PR_SET_PDEATHSIG = 1
 _HUB_USER = "wardhub"
+_PROBE_SUBJECTS = "$MQTT.msgs.wardhub.probe."
+"""What `hub doctor` subscribes to in the place of the hub."""
 _START_S = 30.0
 _STOP_S = 10.0
 _HEALTH_INTERVAL_S = 5.0
@@ -80,6 +82,7 @@ class EmbeddedBroker:
         self._on_state = on_state
         self._port = settings.port
         self._client_port = 0
+        self._subjects = subjects_of(settings.filters)
         self._password = secrets.token_urlsafe(32)
         self._process: asyncio.subprocess.Process | None = None
         self._lock: IO[str] | None = None
@@ -187,6 +190,7 @@ class EmbeddedBroker:
         try:
             async with self._jetstream() as jetstream:
                 released = await jetstream.settle_consumers(
+                    lambda subject: subject in self._subjects or subject.startswith(_PROBE_SUBJECTS),
                     ack_wait_ns=ACK_WAIT_S * 1_000_000_000,
                     max_ack_pending=max_ack_pending(self.settings.filters),
                 )
@@ -342,7 +346,12 @@ class EmbeddedBroker:
             with contextlib.suppress(ProcessLookupError):
                 process.terminate()
             try:
-                await asyncio.wait_for(process.wait(), _STOP_S)
+                async with asyncio.timeout(_STOP_S):
+                    await process.wait()
+            except TimeoutError:
+                log.warning(
+                    "the embedded broker doesn't end within %g s: killed, which loses nothing", _STOP_S
+                )
             finally:
                 if process.returncode is None:
                     with contextlib.suppress(ProcessLookupError):

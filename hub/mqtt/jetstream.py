@@ -8,6 +8,7 @@ them at the front of the queue, in order. Protocol: docs.nats.io, "NATS Protocol
 
 import asyncio
 import json
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,6 +18,20 @@ _SHORT_NS = 1_000_000
 _SETTLE_S = 0.3
 """nats-server looks at what is due 100 ms after `ack_wait` was changed."""
 _MAX_REPLY_BYTES = 8 << 20
+_LEVELS = {"+": "*", "#": ">", "": "/"}
+_AT_ONCE = 256
+"""Requests that are under way at the same time."""
+
+
+def subjects_of(filters: Iterable[str]) -> set[str]:
+    """Return the subjects of the consumers that nats-server makes for these MQTT filters."""
+    subjects: set[str] = set()
+    for text in filters:
+        levels = [_LEVELS.get(level, level.replace(".", "//")) for level in text.split("/")]
+        subjects.add(".".join(["$MQTT.msgs", *levels]))
+        if levels[-1] == ">" and len(levels) > 1:
+            subjects.add(".".join(["$MQTT.msgs", *levels[:-1]]))
+    return subjects
 
 
 class JetStreamError(Exception):
@@ -63,27 +78,35 @@ class JetStream:
         if {**config, **wanted} != config:
             self._checked(await self._ask(f"STREAM.UPDATE.{_STREAM}", {**config, **wanted}))
 
-    async def settle_consumers(self, *, ack_wait_ns: int, max_ack_pending: int) -> int:
+    async def settle_consumers(
+        self, is_ours: Callable[[str], bool], *, ack_wait_ns: int, max_ack_pending: int
+    ) -> int:
         """Release what sessions that are away left unacknowledged, and bring consumers to these settings.
 
-        Returns how many messages are released. Consumers keep the settings that they were made with, across
-        restarts of the broker too, so changed settings must be carried to them; so must a crash between the
-        two steps below be mended.
+        `is_ours` says by its subject which consumer is meant: devices that are away have some too, and
+        thousands of them would take seconds. Returns how many messages are released.
+
+        Consumers keep the settings that they were made with, across restarts of the broker too, so changed
+        settings must be carried to them; so must a crash between the two steps below be mended.
         """
         released = 0
-        away: list[dict[str, Any]] = []
+        short: list[dict[str, Any]] = []
+        settled: list[dict[str, Any]] = []
+        wanted = {"ack_wait": ack_wait_ns, "max_ack_pending": max_ack_pending}
         for consumer in await self._consumers():
             config = consumer["config"]
+            if not is_ours(config["filter_subject"]):
+                continue
             if consumer["num_ack_pending"] and not consumer.get("push_bound"):
                 released += consumer["num_ack_pending"]
-                away.append(config)
-                await self._update({**config, "ack_wait": _SHORT_NS})
-            elif (config["ack_wait"], config["max_ack_pending"]) != (ack_wait_ns, max_ack_pending):
-                away.append(config)
-        if released:
+                short.append({**config, "ack_wait": _SHORT_NS})
+                settled.append({**config, **wanted})
+            elif {**config, **wanted} != config:
+                settled.append({**config, **wanted})
+        await self._update(short)
+        if short:
             await asyncio.sleep(_SETTLE_S)
-        for config in away:
-            await self._update({**config, "ack_wait": ack_wait_ns, "max_ack_pending": max_ack_pending})
+        await self._update(settled)
         return released
 
     async def _consumers(self) -> list[dict[str, Any]]:
@@ -95,9 +118,15 @@ class JetStream:
             if not page or len(consumers) >= reply["total"]:
                 return consumers
 
-    async def _update(self, config: dict[str, Any]) -> None:
-        request = {"stream_name": _STREAM, "config": config, "action": "update"}
-        self._checked(await self._ask(f"CONSUMER.CREATE.{_STREAM}.{config['name']}", request))
+    async def _update(self, configs: list[dict[str, Any]]) -> None:
+        # Sent together and answered in any order: that is the same to us.
+        for start in range(0, len(configs), _AT_ONCE):
+            part = configs[start : start + _AT_ONCE]
+            for config in part:
+                request = {"stream_name": _STREAM, "config": config, "action": "update"}
+                self._send(f"CONSUMER.CREATE.{_STREAM}.{config['name']}", request)
+            for _ in part:
+                self._checked(await self._reply())
 
     @staticmethod
     def _checked(reply: dict[str, Any]) -> dict[str, Any]:
@@ -106,10 +135,18 @@ class JetStream:
         return reply
 
     async def _ask(self, call: str, request: dict[str, Any]) -> dict[str, Any]:
-        if not self._reader or not self._writer:
+        self._send(call, request)
+        return await self._reply()
+
+    def _send(self, call: str, request: dict[str, Any]) -> None:
+        if not self._writer:
             raise JetStreamError("not connected")
         body = json.dumps(request).encode()
         self._writer.write(f"PUB $JS.API.{call} {_INBOX} {len(body)}\r\n".encode() + body + b"\r\n")
+
+    async def _reply(self) -> dict[str, Any]:
+        if not self._reader or not self._writer:
+            raise JetStreamError("not connected")
         async with asyncio.timeout(self._timeout_s):
             while True:
                 line = await self._reader.readline()

@@ -16,7 +16,7 @@ import pytest
 from hub.mqtt.address import BrokerAddress
 from hub.mqtt.broker import BrokerFailed, EmbeddedBroker, find_binary
 from hub.mqtt.broker_settings import ACK_WAIT_S, BrokerSettings, BrokerUser
-from hub.mqtt.jetstream import JetStream
+from hub.mqtt.jetstream import JetStream, subjects_of
 from hub.mqtt.session import Delivery, Session
 from tests.servers import embedded_broker
 
@@ -118,8 +118,7 @@ async def test_settings_are_carried_to_the_consumers_of_before(tmp_path: Path) -
         ) as jetstream:
             found = [consumer["config"] for consumer in await jetstream._consumers()]
             # What a crash in the middle of releasing leaves behind.
-            for config in found:
-                await jetstream._update({**config, "ack_wait": 1_000_000})
+            await jetstream._update([{**config, "ack_wait": 1_000_000} for config in found])
             return [(config["ack_wait"], config["max_ack_pending"]) for config in found]
 
     ack_wait_ns = ACK_WAIT_S * 1_000_000_000
@@ -127,9 +126,19 @@ async def test_settings_are_carried_to_the_consumers_of_before(tmp_path: Path) -
         async with running(hub_session(broker, lambda _: None)):
             pass
         assert await configured(broker) == [(ack_wait_ns, 16_384)]
-    filters = tuple(f"{letter}/#" for letter in "abcd")
+    filters = ("wards/v1/+/+/+/+", *(f"{letter}/#" for letter in "abcd"))
     async with EmbeddedBroker(settings(tmp_path, filters=filters)) as broker:
-        assert await configured(broker) == [(ack_wait_ns, 8191)]
+        assert await configured(broker) == [(ack_wait_ns, 65_535 // 9)]
+
+
+async def test_the_consumers_of_a_filter_are_found_by_their_subjects(tmp_path: Path) -> None:
+    filters = ["a/b", "a/+/c", "a/#", "#", "/a", "a//b", "a/", "+/x.y/z", "$own/#"]
+    async with embedded_broker(tmp_path, filters=tuple(filters)) as broker:
+        session = Session(broker.address, client_id="hub", filters=filters, deliver=lambda _: None)
+        await session.connect_once()
+        async with broker._jetstream() as jetstream:
+            found = {consumer["config"]["filter_subject"] for consumer in await jetstream._consumers()}
+    assert found == subjects_of(filters)
 
 
 async def test_usage_is_that_of_the_process(tmp_path: Path) -> None:
