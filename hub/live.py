@@ -105,6 +105,8 @@ class Live:
         self._devices_at: dict[tuple[str, str], list[Device]] = {}
         self._beds: dict[tuple[str, str], Place] = {}
         self._version: int | None = None
+        self._moved = False
+        """Beds or placements have changed and the clients don't know it yet."""
         self._checks: list[tuple[int, int, Device]] = []
         """Heap of when to look whether a device's values have become stale; one entry a device."""
         self._checked: set[Device] = set()
@@ -208,10 +210,10 @@ class Live:
         Goes on chunk by chunk and yields how many beds each held. When beds or placements have changed,
         every client gets a snapshot instead.
         """
-        moved = self._places.version != self._version
         self._follow()
+        moved, self._moved = self._moved, False
         dirty, self._dirty = self._dirty, set()
-        changed = {self._bed_of[device] for device in dirty}
+        changed = {self._bed_of.get(device) for device in dirty}
         changed |= self._gone_stale(now_ns)
         changed.discard(None)
         for device in dirty:
@@ -257,6 +259,7 @@ class Live:
         if version == self._version:
             return
         self._version = version
+        self._moved = True
         self._fragments.clear()
         places = sorted(self._places.beds(), key=lambda place: (place.site, place.ward, place.bed))
         self._beds = {(place.site, place.bed): place for place in places}

@@ -12,9 +12,6 @@ from fastapi import FastAPI
 from hub.live import Live
 from hub.stream import Stream
 
-_GRACE_S = 5
-"""How long a client may take to finish once the hub stops."""
-
 
 class CannotServe(Exception):  # noqa: N818 - a state, told to whoever starts the hub
     """The address can't be listened on, or the certificate can't be used; the message says what to change."""
@@ -23,10 +20,11 @@ class CannotServe(Exception):  # noqa: N818 - a state, told to whoever starts th
 class _Uvicorn(uvicorn.Server):
     """Closes the streams when it shuts down, and leaves signals to the hub."""
 
-    def __init__(self, config: uvicorn.Config, stream: Stream, live: Live) -> None:
+    def __init__(self, config: uvicorn.Config, stream: Stream, live: Live, grace_s: float) -> None:
         super().__init__(config)
         self._stream = stream
         self._live = live
+        self._grace_s = grace_s
         self.listening = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -38,7 +36,15 @@ class _Uvicorn(uvicorn.Server):
         """End every stream, then every connection."""
         self._stream.close()
         self._live.waves.close()
+        aborting = asyncio.get_running_loop().call_later(self._grace_s, self._abort)
         await super().shutdown(sockets)
+        aborting.cancel()
+
+    def _abort(self) -> None:
+        """Cut off clients that take nothing: else their connections stay open for minutes."""
+        for connection in list(self.server_state.connections):
+            if connection.transport is not None:
+                connection.transport.abort()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -47,7 +53,7 @@ class _Uvicorn(uvicorn.Server):
 
 
 class ApiServer:
-    """The API on one address."""
+    """The API on one address. Once it stops, clients have `grace_s` to take what they are owed."""
 
     def __init__(
         self,
@@ -59,6 +65,7 @@ class ApiServer:
         port: int,
         cert_file: Path | None = None,
         key_file: Path | None = None,
+        grace_s: int = 5,
     ) -> None:
         self._host = host
         self._port = port
@@ -69,11 +76,11 @@ class ApiServer:
             lifespan="off",
             server_header=False,
             proxy_headers=False,  # who asks is who connects: see api.access.scraper
-            timeout_graceful_shutdown=_GRACE_S,
+            timeout_graceful_shutdown=grace_s + 5,  # the last resort, after _abort
             ssl_certfile=cert_file,
             ssl_keyfile=key_file,
         )
-        self._server = _Uvicorn(config, stream, live)
+        self._server = _Uvicorn(config, stream, live, grace_s)
         self._serving: asyncio.Task[None] | None = None
         self._socket: socket.socket | None = None
 

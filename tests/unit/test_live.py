@@ -1,3 +1,4 @@
+import asyncio
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -246,6 +247,44 @@ def test_when_a_device_moves_every_client_gets_a_snapshot_and_the_old_bed_is_emp
         "icu-02": [],
         "west-01": ["heart_rate"],
     }
+
+
+def test_a_move_reaches_the_clients_also_when_somebody_else_looked_first(live, places, screens):
+    tick(live, screens, NOW)
+    screens.frames.clear()
+    places.version += 1
+    live.beds(NOW)
+    tick(live, screens, NOW)
+    assert [document["kind"] for _, document in screens.frames] == ["snapshot"]
+
+
+def test_a_reading_without_anything_in_it_changes_nothing(live, screens):
+    tick(live, screens, NOW)
+    screens.frames.clear()
+    live.update(device(), reading())
+    tick(live, screens, NOW)
+    assert screens.frames == []
+
+
+async def test_a_fault_in_a_tick_is_logged_once_each_way_and_the_next_tick_goes_on(live, screens, caplog):
+    caplog.set_level("INFO")
+    ticks = 0
+
+    def now_ns():
+        nonlocal ticks
+        ticks += 1
+        if ticks <= 3:
+            raise ZeroDivisionError
+        return NOW
+
+    running = asyncio.create_task(live.run(screens, now_ns, 0.001))
+    for _ in range(2000):
+        if ticks > 5:
+            break
+        await asyncio.sleep(0.001)
+    running.cancel()
+    assert [record.levelname for record in caplog.records] == ["ERROR", "INFO"]
+    assert screens.frames[0][1]["kind"] == "snapshot"
 
 
 def test_snapshots_between_two_ticks_share_one_rendering_and_what_changed_since_follows(live, screens):
