@@ -5,6 +5,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Literal
 
 from msgspec import Struct
@@ -20,6 +21,7 @@ log = logging.getLogger(__name__)
 DrainState = Literal["ok", "down"]
 
 FIRST_PAUSE_S = 0.25
+SETTLE_EVERY_S = 1.0
 
 
 class Lag(Struct, frozen=True):
@@ -38,8 +40,10 @@ class Drain:
     it once. Where the journal's cursor and the store's own position differ, the store's counts, for it was
     committed with the data: further on after a crash between write and advance, further back after the store
     was restored from a backup or replaced. Row ids never recur, not even in a new journal, so a position
-    beyond all rows is one of rows that are gone. `StoreUnavailable`: the same rows again after a growing,
-    jittered pause. `StoreRefused`: halves of them are tried, down to the one item, which goes to the rejects.
+    beyond all rows is one of rows that are gone. A store that takes `settle_s` to make rows durable gets them
+    again after it was restarted: the journal's cursor stays behind for as long.
+    Errors: after `StoreUnavailable` the same rows again, after a growing, jittered pause; after
+    `StoreRefused` halves of them, down to the one item, which goes to the rejects.
     """
 
     def __init__(
@@ -70,6 +74,8 @@ class Drain:
         self._on_state = on_state
         self._failures = 0
         self._connected = False
+        self._safe = 0
+        """What the journal's cursor says: behind `cursor` while the store may still lose what it took."""
 
     async def run(self) -> None:
         """Drain until cancelled; what is not over by then stays in the journal. Starts the store too."""
@@ -93,14 +99,21 @@ class Drain:
         """Start the store, or see whether it is back, and find where to go on."""
         await self.store.start()
         position = await self.store.position()
-        self.cursor = await self._journal.position(self.store.name) if position is None else position
+        self._safe = await self._journal.position(self.store.name) if position is None else position
+        self.cursor = self._safe
         self._connected = True
         if not (await self.look()).items:
             self._available()
 
     async def _step(self) -> None:
         """Take the next rows over."""
-        await self._journal.wait_beyond(self.cursor)
+        if self._safe < self.cursor:
+            await self._settle()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SETTLE_EVERY_S):
+                    await self._journal.wait_beyond(self.cursor)
+        else:
+            await self._journal.wait_beyond(self.cursor)
         if (await self.look()).items < self._items:
             await asyncio.sleep(self._linger_s)
         rows = await self._journal.read(self.cursor, max_items=self._items, max_bytes=self._max_bytes)
@@ -115,7 +128,10 @@ class Drain:
             items = [item for _, batch in rows for item in _single(batch)]
             rejections = await self._bisect(items, str(error))
         failpoint("drain:after-write")
-        await self._journal.advance(self.store.name, last, rejections)
+        settled = last if self.store.settle_s == 0 else self._safe
+        if settled > self._safe or rejections:
+            await self._journal.advance(self.store.name, settled, rejections)
+            self._safe = settled
         failpoint("drain:after-advance")
         if rejections:
             # Only now that the rejects are durable may the store's own position pass them.
@@ -125,6 +141,13 @@ class Drain:
         self.items_refused += len(rejections)
         self._available()
         await self.look()
+
+    async def _settle(self) -> None:
+        """Let the journal's cursor follow what the store can't lose any more; connect anew where it did."""
+        position = await self.store.position()
+        if position is not None and position > self._safe:
+            await self._journal.advance(self.store.name, position)
+            self._safe = position
 
     async def _bisect(self, items: list[Batch], reason: str) -> list[Rejection]:
         """Store all but what the store refuses even alone, and return that. Moves no position (row id 0)."""

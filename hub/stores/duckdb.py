@@ -54,6 +54,7 @@ class DuckDBStore:
     """
 
     name = "duckdb"
+    settle_s = 0.0
 
     def __init__(self, path: Path, *, memory_mb: int = 256, threads: int = 1) -> None:
         self.path = path

@@ -59,18 +59,34 @@ class Store(Protocol):
     """
 
     name: str
+    """Names the store's cursor in the journal."""
+
+    settle_s: float
+    """0 where `write` is durable when it returns; else the seconds after which it surely is.
+
+    The journal then keeps rows until `position` has passed them.
+    """
 
     async def start(self) -> None:
-        """Open or connect, and create what is missing. Raises StoreUnavailable or StoreRefused."""
+        """Open or connect, and create what is missing; where it is started, see whether it is there.
+
+        Raises StoreUnavailable or StoreRefused.
+        """
 
     async def stop(self) -> None:
         """Let go of everything; what `write` acknowledged stays."""
 
     async def position(self) -> int | None:
-        """Tell the id of the last journal row that the store itself knows to hold, or None if it can't tell."""
+        """Tell the id of the last journal row that the store knows to hold durably, or None if it can't tell.
+
+        Where `settle_s` isn't 0, raises StoreUnavailable when the store may have lost what `write` took.
+        """
 
     async def write(self, rows: Sequence[tuple[int, Batch]]) -> None:
-        """Store the journal rows (id, batch): all of them or, with an exception, any part."""
+        """Store the journal rows (id, batch): all of them or, with an exception, any part.
+
+        Id 0 stands for a part of a row: it moves no position.
+        """
 
     async def readings(
         self, site: str, device: str, start_ns: int, end_ns: int, limit: int = 10_000

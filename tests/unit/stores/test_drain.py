@@ -35,6 +35,7 @@ class MemoryStore:
     """Keeps what is written; is down or refuses at the test's word."""
 
     name = "memory"
+    settle_s = 0.0
 
     def __init__(self) -> None:
         self.down = False
