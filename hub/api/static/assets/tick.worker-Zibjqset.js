@@ -1,1 +1,0 @@
-(function(){setInterval(()=>postMessage(null),250)})();
