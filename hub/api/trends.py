@@ -19,6 +19,8 @@ from hub.ward.model import DevicePeriod
 
 router = APIRouter(tags=["trends"])
 
+_MINUTE_NS = 60_000_000_000
+
 
 class TrendQuery(Span):
     """Whose trend, of what, in how many steps."""
@@ -48,10 +50,19 @@ class Grid:
         self._steps: dict[int, TrendPoint] = {}
 
     def pieces(self, start_ns: int, end_ns: int) -> list[tuple[int, int, int]]:
-        """Cut a period where steps begin; return start, end and number of steps of at most three pieces.
+        """Cut a period where steps begin; return start, end and number of steps of each piece.
 
-        A piece never reaches beyond the period: what is before or after it belongs to somebody else.
+        A piece never reaches beyond the period: what is before or after it belongs to somebody else. Stores
+        may make long steps of whole minutes, so the minutes in which a period begins and ends are asked for
+        on their own.
         """
+        cuts = [start_ns, end_ns]
+        if self.step_ns > _MINUTE_NS:
+            edges = (-(-start_ns // _MINUTE_NS) * _MINUTE_NS, end_ns // _MINUTE_NS * _MINUTE_NS)
+            cuts = sorted({*cuts, *(edge for edge in edges if start_ns < edge < end_ns)})
+        return [piece for part in pairwise(cuts) for piece in self._by_steps(*part)]
+
+    def _by_steps(self, start_ns: int, end_ns: int) -> list[tuple[int, int, int]]:
         first = self._start_ns + -(-(start_ns - self._start_ns) // self.step_ns) * self.step_ns
         last = self._start_ns + (end_ns - self._start_ns) // self.step_ns * self.step_ns
         if first >= last:
