@@ -65,7 +65,7 @@ class Worker:
         self._pending = asyncio.Semaphore(_PENDING)
         self._retries: set[asyncio.Task[None]] = set()
         self._away = False
-        self.ended = False
+        self._ended = False
         """Whether every message of the schedule has had its time."""
         self._start = 0.0
         self._start_ms = 0
@@ -76,6 +76,11 @@ class Worker:
         self._sent_in_time = 0
         self._lasted_s = 0.0
         self._silent: set[int] = set()
+
+    @property
+    def sending(self) -> bool:
+        """Whether the schedule runs."""
+        return self._start > 0 and not self._ended
 
     async def connect_all(self) -> None:
         """Connect every device, `ramp_per_s` a second; those that fail try again with back-off."""
@@ -112,12 +117,12 @@ class Worker:
             "held": ledger.held,
             "strange": ledger.strange,
             "refused": dict(ledger.refused),
-            "sent_in_time": self._sent_in_time if self.ended else sent,
+            "sent_in_time": self._sent_in_time if self._ended else sent,
             "lasted_s": self._lasted_s,
             "behind_s": self._behind_s,
             "cpu_s": time.process_time() - self._cpu,
             "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-            "waiting": sum(c.unacknowledged + c.held for c in self.connections) if self.ended else None,
+            "waiting": sum(c.unacknowledged + c.held for c in self.connections) if self._ended else None,
             "latency": latency,
         }
 
@@ -269,7 +274,7 @@ class Worker:
             self._behind_s = max(self._behind_s, now - due - _TICK_S)
         loop = asyncio.get_running_loop()
         if n >= rounds:
-            self.ended = True
+            self._ended = True
             self._sent_in_time = sum(c.next_round for c in self.connections)
             self._lasted_s = perf_counter() - self._start
         elif not budget:
@@ -293,8 +298,8 @@ async def _serve(plan: LoadPlan, number: int, pipe: Pipe) -> None:
     connecting: asyncio.Task[None] | None = None
     while True:
         try:
-            # Who has sent all says often whether it still waits for something.
-            async with asyncio.timeout(0.2 if worker.ended else 1.0):
+            # Before and after the schedule somebody waits for every change; during it a second is enough.
+            async with asyncio.timeout(1.0 if worker.sending else 0.2):
                 order, argument = await orders.get()
         except TimeoutError:
             pipe.send(("snapshot", worker.snapshot()))
