@@ -14,6 +14,7 @@ from hub.alarms.records import Records
 from hub.api.app import create_api
 from hub.api.server import ApiServer
 from hub.api.services import Services
+from hub.api.sign_in import EitherSecret, SignIn
 from hub.canary import AREA
 from hub.clock import SECOND_NS, hub_clock
 from hub.datadir import DataDir
@@ -35,6 +36,7 @@ from hub.pipeline import Line
 from hub.replay import Replay
 from hub.restart import Resumption
 from hub.roster import Provisioned, Roster
+from hub.sessions import Sessions
 from hub.settings import MB, DuckDbSettings, InfluxStoreSettings, Settings, StoreSettings
 from hub.stores.drain import Drain, DrainState
 from hub.stores.duckdb import DuckDBStore
@@ -44,6 +46,7 @@ from hub.stores.victoria import VictoriaStore
 from hub.stream import Stream
 from hub.tokens import Tokens
 from hub.upkeep import Upkeep
+from hub.users import Users
 from hub.ward.model import RegistryUnavailable
 from hub.ward.registry import Registry
 from hub.ward.wardfile import WardFile
@@ -52,6 +55,17 @@ log = logging.getLogger(__name__)
 
 _KNOCKS = 10_000
 """New devices that wait to be entered into the registry; beyond it one waits for its next start."""
+_JOURNAL_OK = "readings are journalled and acknowledged"
+_STORE_OK = "readings arrive there"
+_SPOT_S = {
+    "nibp_systolic": 3600.0,
+    "nibp_diastolic": 3600.0,
+    "nibp_mean": 3600.0,
+    "glucose_capillary": 6 * 3600.0,
+    "gcs_total": 6 * 3600.0,
+    "acvpu": 6 * 3600.0,
+}
+"""What is measured now and then stays current for so long; its age is always shown with it."""
 _FOLLOW_S = 2.0
 """How soon the registry sees what another process changed."""
 
@@ -66,6 +80,8 @@ class Hub:
         self.catalog = Catalog.load(settings.definitions, site=settings.site, zone=settings.time_zone)
         self.registry = Registry(settings.registry_url, now_ns)
         self.tokens = Tokens(settings.registry_url)
+        self.users = Users(settings.registry_url, now_ns)
+        self.sessions = Sessions(settings.registry_url, now_ns)
         self.log = EventLog(Records(data.alarms))
         self.journal = Journal(
             data.journal,
@@ -80,13 +96,14 @@ class Hub:
             Drain(self.journal, store, on_state=partial(self._store_changed, store.name))
             for store in self.stores
         ]
+        self.metrics = Metrics()
         self.own = Device(settings.site, settings.id, AREA, "hub", 0.0)
         """Bears the alarm conditions of the hub itself."""
         limits_of = limits_lookup(
             load_limits(settings.limits_file or DEFAULTS), self._age_group, lambda: self.registry.version
         )
         self.conditions = Conditions(limits_of, self._tell)
-        self.live = Live(self.registry)
+        self.live = Live(self.registry, stale_after_s=_SPOT_S)
         self.stream = Stream(settings.id, self.log, lambda scope: self.live.snapshot(now_ns(), scope))
         self.duplicates = Duplicates()
         self.roster = Roster(
@@ -103,14 +120,18 @@ class Hub:
             live=self.live,
             journal=self.journal,
             tell_rejects=self._rejected,
+            on_told=self.metrics.told_after.observe,
             on_durable=self._durable,
+            now_ns=now_ns,
             backlog_ns=self.backlog_ns,
             max_pending=settings.line.max_pending,
             keep_raw=settings.journal.raw_mb > 0,
         )
         self.upkeep = Upkeep(self.own, self.conditions, now_ns)
+        self.upkeep.expect("journal", "ok", _JOURNAL_OK, required=True)
+        for store in self.stores:
+            self.upkeep.expect(store.name, "ok", _STORE_OK)
         self.diagnostics = Diagnostics(self._publish)
-        self.metrics = Metrics()
         self.broker: EmbeddedBroker | None = None
         """The embedded one, where no other is set."""
         if not settings.broker_addresses:
@@ -131,7 +152,7 @@ class Hub:
         self._knocks: asyncio.Queue[tuple[Device, str]] = asyncio.Queue(_KNOCKS)
         measure(self)
         self.api = ApiServer(
-            create_api(self._services()),
+            create_api(self._services(), SignIn(self.users, self.sessions)),
             self.stream,
             self.live,
             host=settings.http.host,
@@ -165,7 +186,7 @@ class Hub:
             store=self.stores[0],
             rejects=self.journal,
             replay=replay.by_ids,
-            tokens=self.tokens,
+            tokens=EitherSecret(self.tokens, self.sessions),
             metrics=self.metrics,
             health=self.upkeep.parts,
             now_ns=self.now_ns,
@@ -179,6 +200,10 @@ class Hub:
             stack.push_async_callback(self.registry.stop)
             await self.tokens.start()
             stack.push_async_callback(self.tokens.stop)
+            await self.users.start()
+            stack.push_async_callback(self.users.stop)
+            await self.sessions.start()
+            stack.push_async_callback(self.sessions.stop)
             if ward is not None:
                 await self.registry.seed(ward)
             await self.log.start()
@@ -248,6 +273,7 @@ class Hub:
             addresses = (self.broker.address,)
         for number, address in enumerate(addresses):
             name = self.settings.id if number == 0 else f"{self.settings.id}-{number + 1}"
+            self.upkeep.expect(f"broker-{name}", "down", "not connected yet", required=number == 0)
             self.inlets.append(
                 Inlet(
                     address,
@@ -299,6 +325,8 @@ class Hub:
         self.diagnostics.add(device, topic, refused)
 
     def _durable(self, taken: Taken) -> None:
+        for rejection in taken.batch.rejections:
+            self.metrics.rejected(rejection.reason)
         for inlet in self.inlets:
             device = self.roster.find(inlet.canary.site, inlet.canary.name)
             if device is not None and device in taken.devices:
@@ -315,7 +343,7 @@ class Hub:
 
     def _journal_changed(self, state: JournalState, reason: str) -> None:
         meaning = (
-            "readings are stored"
+            _JOURNAL_OK
             if state == "ok"
             else ("nothing new is acknowledged, the broker keeps it; alarms go on by the live lane")
         )
@@ -329,7 +357,7 @@ class Hub:
         )
 
     def _store_changed(self, name: str, state: DrainState, reason: str) -> None:
-        meaning = "readings arrive there" if state == "ok" else "readings wait in the journal; none is lost"
+        meaning = _STORE_OK if state == "ok" else "readings wait in the journal; none is lost"
         self.upkeep.note(
             name,
             "ok" if state == "ok" else "degraded",
@@ -378,6 +406,7 @@ class Hub:
     async def _follow_registry(self) -> None:
         await self.registry.follow()
         await self.tokens.follow()
+        await self.sessions.follow()
 
     async def _enter_new_devices(self) -> None:
         while True:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import secrets
 import signal
 import sys
 import tempfile
@@ -23,6 +24,7 @@ from hub.datadir import DataDir
 from hub.settings import Settings, SettingsInvalid, load_settings
 from hub.stores.duckdb import DuckDBStore
 from hub.ward.demo import demo_ward
+from hub.ward.model import RegistryRefused
 
 _DRAIN_S = 60.0
 _SIMS_STOP_S = 20.0
@@ -115,8 +117,10 @@ def _settings(folder: Path, port: int, mqtt_port: int) -> Settings:
 
 async def _greet(hub: Hub, beds: int) -> None:
     token = await hub.tokens.create(f"demo-{hub.log.epoch}-{hub.log.last_sequence}", "nurse")
+    password = await _demo_user(hub)
     print(
         f"\n  a ward of {beds} simulated beds is up\n"
+        f"  page    {hub.url}/ (user demo, password {password})\n"
         f"  API     {hub.url}/api/v1\n"
         f"  broker  {hub.inlets[0].broker}\n"
         f"  token   {token}\n\n"
@@ -124,6 +128,16 @@ async def _greet(hub: Hub, beds: int) -> None:
         f'  curl -N -H "Authorization: Bearer {token}" {hub.url}/api/v1/stream\n',
         file=sys.stderr,
     )
+
+
+async def _demo_user(hub: Hub) -> str:
+    """Let `demo` sign in with a password of this run."""
+    password = secrets.token_urlsafe(9)
+    try:
+        await hub.users.add("demo", "Demo Nurse", "charge-nurse", password)
+    except RegistryRefused:  # --data-dir of an earlier run
+        await hub.users.change("demo", password=password)
+    return password
 
 
 async def _run_ward(hub: Hub, beds: int, seconds: float, acked: Path, summary: Summary) -> None:
