@@ -196,10 +196,16 @@ class Journal:
             pass
 
     async def erase(self, site: str, device: str, start_ns: int, end_ns: int) -> None:
-        """Remove what a device determined in [start_ns, end_ns), and raw messages and rejects since then."""
-        await self._command(
-            lambda file: journal_erasure.erase(file.connection, site, device, start_ns, end_ns)
-        )
+        """Remove what a device determined in [start_ns, end_ns), and raw messages and rejects since then.
+
+        Goes through every row, in which time nothing is written.
+        """
+
+        def erase(file: JournalFile) -> None:
+            with file.overwriting():
+                journal_erasure.erase(file.connection, site, device, start_ns, end_ns)
+
+        await self._command(erase, transacts=True)
 
     async def used_bytes(self) -> int:
         """Return what the file's used pages take."""
@@ -238,9 +244,9 @@ class Journal:
         except sqlite3.Error as error:
             raise JournalError(f"can't read the journal {self.path}: {error}") from error
 
-    async def _command(self, action: Callable[[JournalFile], T]) -> T:
+    async def _command(self, action: Callable[[JournalFile], T], *, transacts: bool = False) -> T:
         future: asyncio.Future[T] = self._loop.create_future()
-        self._queue.put(Command(action, future))
+        self._queue.put(Command(action, future, transacts=transacts))
         return await future
 
     def _grow(self, newest: int) -> None:

@@ -2,8 +2,8 @@
 
 import sqlite3
 import time
-from collections.abc import Collection, Sequence
-from contextlib import closing
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import closing, contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -163,6 +163,15 @@ class JournalFile:
         """End a transaction that failed."""
         if self._db.in_transaction:
             self._db.execute("ROLLBACK")
+
+    @contextmanager
+    def overwriting(self) -> Iterator[None]:
+        """Let what is deleted meanwhile be overwritten with zeros, at the price of writing it."""
+        self._db.execute("PRAGMA secure_delete = ON")
+        try:
+            yield
+        finally:
+            self._db.execute("PRAGMA secure_delete = FAST")
 
     def follow_clock(self) -> None:
         """Let ids go on at the microsecond of now.

@@ -53,13 +53,16 @@ class Append:
 
 
 class Command:
-    """Something to do on the file in a transaction of its own."""
+    """Something to do on the file; `transacts` says that it begins and ends its transactions itself."""
 
-    __slots__ = ("action", "future")
+    __slots__ = ("action", "future", "transacts")
 
-    def __init__(self, action: Callable[[JournalFile], Any], future: asyncio.Future[Any]) -> None:
+    def __init__(
+        self, action: Callable[[JournalFile], Any], future: asyncio.Future[Any], *, transacts: bool = False
+    ) -> None:
         self.action = action
         self.future = future
+        self.transacts = transacts
 
 
 class _Waiting:
@@ -144,12 +147,14 @@ class Writer:
         self._tell(self._journal.encoded, entry.size)
 
     def _run(self, command: Command) -> None:
-        """Run a command in a transaction of its own."""
+        """Run a command, in a transaction unless it has its own."""
         connection = self._file.connection
         try:
-            connection.execute("BEGIN IMMEDIATE")
+            if not command.transacts:
+                connection.execute("BEGIN IMMEDIATE")
             result = command.action(self._file)
-            connection.execute("COMMIT")
+            if not command.transacts:
+                connection.execute("COMMIT")
         except sqlite3.Error as error:
             self._rollback()
             self._fail(command.future, JournalError(f"can't write to the journal {self._file.path}: {error}"))

@@ -164,6 +164,8 @@ class Drain:
 
     async def _pause(self, reason: str, at_least_s: float) -> None:
         self._connected = False
+        with suppress(JournalError):
+            await self.look()
         if self.state == "ok":
             self._change("down", f"{self.store.name} can't take readings, spooling: {reason}")
         pause_s = min(self._back_off_s, FIRST_PAUSE_S * 2**self._failures) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import duckdb
-import numpy as np
 
 from hub.failpoint import failpoint
 from hub.model import Batch, Reading, Waveform
 from hub.stores import columns as made
+from hub.stores import duckdb_reads as reads
 from hub.stores import duckdb_sql as sql
 from hub.stores.columns import Columns
-from hub.stores.rollups import COARSE_NS, DAY_NS, MINUTE_NS, roll_up, step_ns
-from hub.stores.samples import unpack
+from hub.stores.duckdb_keys import Keys
+from hub.stores.rollups import DAY_NS, MINUTE_NS
 from hub.stores.store import Retention, StoreRefused, StoreUnavailable, Total, TrendPoint
 
 if TYPE_CHECKING:
@@ -65,12 +65,7 @@ class DuckDBStore:
         self._worker: ThreadPoolExecutor | None = None
         self._db: duckdb.DuckDBPyConnection | None = None
         self._facts: dict[str, int] = {}
-        self._devices: dict[tuple[str, str], int] = {}
-        self._names: dict[str, int] = {}
-        self._parameters: dict[str, bool] = {}
-        self._new_devices: list[tuple[str, str]] = []
-        self._new_names: list[str] = []
-        self._new_parameters: dict[str, bool] = {}
+        self._keys = Keys()
 
     async def start(self) -> None:
         """Open the file, or lay it out anew where there is none."""
@@ -101,30 +96,41 @@ class DuckDBStore:
         self, site: str, device: str, start_ns: int, end_ns: int, limit: int = 10_000
     ) -> list[Reading]:
         """Return readings with start_ns <= time_ns < end_ns, oldest first, at most `limit`."""
-        return await self._do(lambda db: self._readings(db, site, device, start_ns, end_ns, limit))
+        return await self._do(
+            lambda db: reads.readings(db, self._keys, (site, device), start_ns, end_ns, limit)
+        )
 
     async def trend(
         self, site: str, device: str, parameter: str, start_ns: int, end_ns: int, points: int
     ) -> list[TrendPoint]:
         """Return at most `points` steps; of minutes where steps are long or the readings gone."""
-        return await self._do(lambda db: self._trend(db, site, device, parameter, start_ns, end_ns, points))
+        return await self._do(
+            lambda db: reads.trend(
+                db, self._keys, (site, device), parameter, start_ns, end_ns, points, self._facts["gone_ms"]
+            )
+        )
 
     async def totals(self, site: str, device: str) -> dict[str, Total]:
         """Return count and sum of every numeric parameter of a device, over all time."""
-        return await self._do(lambda db: self._totals(db, site, device))
+        return await self._do(lambda db: reads.totals(db, self._keys, (site, device), self._facts["gone_ms"]))
 
     async def waveforms(
         self, site: str, device: str, waveform: str, start_ns: int, end_ns: int
     ) -> list[Waveform]:
         """Return the windows that begin in start_ns <= time_ns < end_ns, oldest first."""
-        return await self._do(lambda db: self._waveforms(db, site, device, waveform, start_ns, end_ns))
+        return await self._do(
+            lambda db: reads.waveforms(db, self._keys, (site, device), waveform, start_ns, end_ns)
+        )
 
     async def expire(self, now_ns: int, retention: Retention) -> None:
         """Compact and roll up whole days older than one day, step by step; then remove what is past."""
         cut_ms = (now_ns - DAY_NS) // DAY_NS * (DAY_NS // 1_000_000)
-        for part in await self._do(lambda db: self._slices(db, cut_ms)):
+        parts = await self._do(lambda db: self._slices(db, cut_ms))
+        for part in parts:
             await self._do(partial(self._move, part=part))
         await self._do(lambda db: self._remove(db, now_ns, retention))
+        if parts:
+            await self._do(self._shrink)
 
     async def erase(self, site: str, device: str, start_ns: int, end_ns: int) -> None:
         """Remove everything of a device with start_ns <= time_ns < end_ns.
@@ -176,18 +182,7 @@ class DuckDBStore:
                 " use the version that wrote it"
             )
         self._facts = facts
-        self._devices = {
-            (site, device): key
-            for key, site, device in db.execute("SELECT key, site, device FROM devices").fetchall()
-        }
-        self._names = {name: key for key, name in db.execute("SELECT key, name FROM names").fetchall()}
-        self._parameters = {
-            name: kind == "VARCHAR"
-            for name, kind in db.execute(
-                "SELECT column_name, data_type FROM duckdb_columns()"
-                " WHERE table_name = 'readings' AND column_name NOT LIKE '\\_%' ESCAPE '\\'"
-            ).fetchall()
-        }
+        self._keys = Keys.read(db)
         self._db = db
         return db
 
@@ -203,53 +198,20 @@ class DuckDBStore:
         facts = dict(self._facts)
         try:
             yield
-            self._insert_keys(db)
+            for table, columns in self._keys.new_rows():
+                self._append(db, table, columns)
             for name, value in self._facts.items():
                 if facts[name] != value:
                     db.execute("UPDATE facts SET value = $1 WHERE name = $2", [value, name])
             failpoint("duckdb:before-commit")
             db.execute("COMMIT")
         except BaseException:
-            for device in self._new_devices:
-                del self._devices[device]
-            for name in self._new_names:
-                del self._names[name]
-            for name in self._new_parameters:
-                del self._parameters[name]
+            self._keys.forget_new()
             self._facts = facts
             with suppress(duckdb.Error):
                 db.execute("ROLLBACK")
             raise
-        finally:
-            self._new_devices, self._new_names, self._new_parameters = [], [], {}
-
-    def _insert_keys(self, db: duckdb.DuckDBPyConnection) -> None:
-        if self._new_devices:
-            keys = [self._devices[device] for device in self._new_devices]
-            sites, devices = zip(*self._new_devices, strict=True)
-            new = {
-                "key": np.array(keys),
-                "site": np.array(sites, object),
-                "device": np.array(devices, object),
-            }
-            self._append(db, "devices", new)
-        if self._new_names:
-            keys = [self._names[name] for name in self._new_names]
-            self._append(db, "names", {"key": np.array(keys), "name": np.array(self._new_names, object)})
-
-    def _device(self, site: str, device: str) -> int:
-        key = self._devices.get((site, device))
-        if key is None:
-            key = self._devices[site, device] = len(self._devices) + 1
-            self._new_devices.append((site, device))
-        return key
-
-    def _name(self, name: str) -> int:
-        key = self._names.get(name)
-        if key is None:
-            key = self._names[name] = len(self._names) + 1
-            self._new_names.append(name)
-        return key
+        self._keys.keep_new()
 
     def _write(self, db: duckdb.DuckDBPyConnection, rows: Sequence[tuple[int, Batch]]) -> None:
         batches = [batch for _, batch in rows]
@@ -272,29 +234,30 @@ class DuckDBStore:
         )
         with self._transaction(db):
             if readings:
-                columns, texts = made.reading_columns(readings, self._device, self._name)
+                columns, texts = made.reading_columns(readings, self._keys.device, self._keys.name)
                 self._add_parameters(db, texts)
                 self._insert(db, "readings", columns)
             if waveforms:
-                self._insert(db, "waveforms", made.waveform_columns(waveforms, self._device, self._name))
+                self._insert(
+                    db, "waveforms", made.waveform_columns(waveforms, self._keys.device, self._keys.name)
+                )
             if statuses:
-                self._insert(db, "statuses", made.status_columns(statuses, self._device))
+                self._insert(db, "statuses", made.status_columns(statuses, self._keys.device))
             if alarms:
-                self._insert(db, "device_alarms", made.alarm_columns(alarms, self._device))
+                self._insert(db, "device_alarms", made.alarm_columns(alarms, self._keys.device))
             if sightings:
-                self._insert(db, "sightings", made.sighting_columns(sightings, self._device))
+                self._insert(db, "sightings", made.sighting_columns(sightings, self._keys.device))
             last = max((row_id for row_id, _ in rows), default=0)
             self._facts["journal_row"] = max(self._facts["journal_row"], last)
 
     def _add_parameters(self, db: duckdb.DuckDBPyConnection, texts: dict[str, bool]) -> None:
         for name, is_text in texts.items():
-            known = self._parameters.get(name)
+            known = self._keys.parameters.get(name)
             if known is None:
                 for table in ("readings", "readings_old"):
                     kind = "VARCHAR" if is_text else "DOUBLE"
                     db.execute(f"ALTER TABLE {table} ADD COLUMN {name} {kind}")
-                self._new_parameters[name] = is_text
-                self._parameters[name] = is_text
+                self._keys.add_parameter(name, is_text)
             elif known != is_text:
                 raise StoreRefused(
                     f"{name} is {'text' if known else 'a number'} in {self.path}, found the other"
@@ -331,74 +294,6 @@ class DuckDBStore:
         finally:
             db.unregister("incoming")
 
-    def _readings(
-        self, db: duckdb.DuckDBPyConnection, site: str, device: str, start_ns: int, end_ns: int, limit: int
-    ) -> list[Reading]:
-        key = self._devices.get((site, device))
-        if key is None:
-            return []
-        within = [key, start_ns, end_ns]
-        parameters = list(self._parameters)
-        if parameters:
-            counts = db.execute(sql.counts(parameters), within).fetchone() or ()
-            parameters = [name for name, count in zip(parameters, counts, strict=True) if count]
-        channels = {key: name for name, key in self._names.items()}
-        rows = db.execute(sql.select_readings(parameters), [*within, limit]).fetchall()
-        return made.readings_from(
-            ((site, device, channels[channel], *rest) for channel, *rest in rows), parameters
-        )
-
-    def _trend(
-        self,
-        db: duckdb.DuckDBPyConnection,
-        site: str,
-        device: str,
-        parameter: str,
-        start_ns: int,
-        end_ns: int,
-        points: int,
-    ) -> list[TrendPoint]:
-        key = self._devices.get((site, device))
-        if key is None or self._parameters.get(parameter, True):
-            return []
-        step = step_ns(start_ns, end_ns, points)
-        minutes_before_ms = end_ns // 1_000_000 if step >= COARSE_NS else self._facts["gone_ms"]
-        arguments = [key, start_ns, end_ns, step, minutes_before_ms, self._names.get(parameter, 0)]
-        rows = db.execute(sql.trend(parameter), arguments).fetchall()
-        return roll_up(((start_ns + index * step, *rest) for index, *rest in rows), start_ns, step)
-
-    def _totals(self, db: duckdb.DuckDBPyConnection, site: str, device: str) -> dict[str, Total]:
-        key = self._devices.get((site, device))
-        numbers = [name for name, is_text in self._parameters.items() if not is_text]
-        if key is None or not numbers:
-            return {}
-        names = {key: name for name, key in self._names.items()}
-        row = db.execute(sql.totals(numbers), [key]).fetchone() or ()
-        found = {name: Total(row[2 * index], row[2 * index + 1] or 0.0) for index, name in enumerate(numbers)}
-        for parameter, count, total in db.execute(sql.TOTALS_GONE, [key, self._facts["gone_ms"]]).fetchall():
-            before = found[names[parameter]]
-            found[names[parameter]] = Total(before.count + count, before.sum + total)
-        return {name: total for name, total in found.items() if total.count}
-
-    def _waveforms(
-        self, db: duckdb.DuckDBPyConnection, site: str, device: str, waveform: str, start_ns: int, end_ns: int
-    ) -> list[Waveform]:
-        key, name = self._devices.get((site, device)), self._names.get(waveform)
-        if key is None or name is None:
-            return []
-        found = []
-        for ms, sub, received, seq, rate, scale, offset, unit, samples in db.execute(
-            sql.WAVEFORMS, [key, start_ns, end_ns, name]
-        ).fetchall():
-            time_ns = ms * 1_000_000 + sub
-            found.append(
-                Waveform(
-                    site, device, waveform, time_ns, time_ns + received, seq, rate, scale, offset, unit,
-                    unpack(samples),
-                )
-            )  # fmt: skip
-        return found
-
     def _slices(self, db: duckdb.DuckDBPyConnection, before_ms: int) -> list[sql.Slice]:
         """Return what is to be moved: at most SLICE_ROWS of one day each, or one device of one day."""
         slices: list[sql.Slice] = []
@@ -422,7 +317,7 @@ class DuckDBStore:
             self._facts["moved_ms"] = max(self._facts["moved_ms"], end_ms)
 
     def _roll_up(self, db: duckdb.DuckDBPyConnection, table: str, where: str, arguments: list[int]) -> None:
-        numbers = [(name, self._name(name)) for name, is_text in self._parameters.items() if not is_text]
+        numbers = [(name, self._keys.name(name)) for name in self._keys.numbers]
         if numbers:
             db.execute(sql.roll_up(table, numbers, where), arguments)
 
@@ -437,7 +332,6 @@ class DuckDBStore:
             db.execute("DELETE FROM trends WHERE _minute < $1", [trends_ns // MINUTE_NS])
             self._facts["gone_ms"] = max(self._facts["gone_ms"], gone_ns // 1_000_000)
         db.execute("CHECKPOINT")
-        self._shrink(db)
 
     def _shrink(self, db: duckdb.DuckDBPyConnection) -> None:
         """Rewrite a small file where it is mostly free blocks; a large one uses them again."""
@@ -462,7 +356,7 @@ class DuckDBStore:
     def _erase(
         self, db: duckdb.DuckDBPyConnection, site: str, device: str, start_ns: int, end_ns: int
     ) -> None:
-        key = self._devices.get((site, device))
+        key = self._keys.devices.get((site, device))
         if key is None:
             return
         within = [key, start_ns, end_ns]

@@ -356,3 +356,25 @@ async def test_rejects_are_bounded_by_age_and_by_size(tmp_path: Path) -> None:
     await journal.stop()
     assert kept[0].rejection.reason == "r499"
     assert 40 < len(kept) < 100
+
+
+def holds(folder: Path, what: bytes) -> bool:
+    return any(what in file.read_bytes() for file in folder.iterdir())
+
+
+async def test_erasing_leaves_no_byte_of_a_device_and_time_and_all_the_rest(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.db", keep_recent=0)
+    await journal.start()
+    for n in range(50):
+        readings = [reading(n, "erased-device"), reading(n, "other")]
+        raw = [Message("wards/v1/north/a/erased-device/observations", b"{}")]
+        await journal.append(batch(*readings, rejections=[rejection(device="erased-device")]), raw)
+    await journal.erase("north", "erased-device", TIME_NS, TIME_NS + 10**12)
+    rows = await journal.read(0)
+    assert {one.device for _, row in rows for one in row.readings} == {"other"}
+    assert sum(len(row.readings) for _, row in rows) == 50
+    assert await journal.rejected() == []
+    assert await journal.raw() == []
+    assert not holds(tmp_path, b"erased-device")
+    await journal.append(batch(reading(51)))
+    await journal.stop()

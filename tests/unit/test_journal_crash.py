@@ -42,7 +42,7 @@ async def test_a_kill_at_any_point_of_a_write_loses_nothing_acknowledged(
     tmp_path: Path, point: str, with_rejects: int, passes: int
 ) -> None:
     path = tmp_path / "journal.db"
-    killed = subprocess.run(
+    killed = subprocess.run(  # noqa: ASYNC221 - the loop has nothing else to do
         [sys.executable, "-c", WRITER, str(path), str(with_rejects)],
         env={**os.environ, "HUB_FAILPOINT": f"journal:{point}:{passes}"},
         stdout=subprocess.PIPE,

@@ -1,0 +1,93 @@
+"""What is read from the DuckDB store's file; in its worker thread."""
+
+from hub.model import Reading, Waveform
+from hub.stores import duckdb_sql as sql
+from hub.stores.columns import readings_from
+from hub.stores.duckdb_keys import Connection, Keys
+from hub.stores.rollups import COARSE_NS, roll_up, step_ns
+from hub.stores.samples import unpack
+from hub.stores.store import Total, TrendPoint
+
+DeviceId = tuple[str, str]
+"""Site and device."""
+
+
+def readings(
+    db: Connection, keys: Keys, device: DeviceId, start_ns: int, end_ns: int, limit: int
+) -> list[Reading]:
+    """Return readings with start_ns <= time_ns < end_ns, oldest first; empty columns aren't fetched."""
+    key = keys.devices.get(device)
+    if key is None:
+        return []
+    within = [key, start_ns, end_ns]
+    parameters = list(keys.parameters)
+    if parameters:
+        counts = db.execute(sql.counts(parameters), within).fetchall()[0]
+        parameters = [name for name, count in zip(parameters, counts, strict=True) if count]
+    channels = {key: name for name, key in keys.names.items()}
+    rows = db.execute(sql.select_readings(parameters), [*within, limit]).fetchall()
+    return readings_from(((*device, channels[channel], *rest) for channel, *rest in rows), parameters)
+
+
+def trend(
+    db: Connection,
+    keys: Keys,
+    device: DeviceId,
+    parameter: str,
+    start_ns: int,
+    end_ns: int,
+    points: int,
+    gone_ms: int,
+) -> list[TrendPoint]:
+    """Return the steps of a trend: of minutes where steps are long, or before `gone_ms`."""
+    key = keys.devices.get(device)
+    if key is None or keys.parameters.get(parameter, True):
+        return []
+    step = step_ns(start_ns, end_ns, points)
+    minutes_before_ms = end_ns // 1_000_000 if step >= COARSE_NS else gone_ms
+    arguments = [key, start_ns, end_ns, step, minutes_before_ms, keys.names.get(parameter, 0)]
+    rows = db.execute(sql.trend(parameter), arguments).fetchall()
+    return roll_up(((start_ns + index * step, *rest) for index, *rest in rows), start_ns, step)
+
+
+def totals(db: Connection, keys: Keys, device: DeviceId, gone_ms: int) -> dict[str, Total]:
+    """Return count and sum of every number: of readings, and of minutes before `gone_ms`."""
+    key, numbers = keys.devices.get(device), keys.numbers
+    if key is None or not numbers:
+        return {}
+    row = db.execute(sql.totals(numbers), [key]).fetchall()[0]
+    found = {name: Total(row[2 * index], row[2 * index + 1] or 0.0) for index, name in enumerate(numbers)}
+    names = {key: name for name, key in keys.names.items()}
+    for parameter, count, total in db.execute(sql.TOTALS_GONE, [key, gone_ms]).fetchall():
+        before = found[names[parameter]]
+        found[names[parameter]] = Total(before.count + count, before.sum + total)
+    return {name: total for name, total in found.items() if total.count}
+
+
+def waveforms(
+    db: Connection, keys: Keys, device: DeviceId, waveform: str, start_ns: int, end_ns: int
+) -> list[Waveform]:
+    """Return the windows that begin in start_ns <= time_ns < end_ns, oldest first."""
+    key, name = keys.devices.get(device), keys.names.get(waveform)
+    if key is None or name is None:
+        return []
+    found = []
+    for ms, sub, received, seq, rate, scale, offset, unit, samples in db.execute(
+        sql.WAVEFORMS, [key, start_ns, end_ns, name]
+    ).fetchall():
+        time_ns = ms * 1_000_000 + sub
+        found.append(
+            Waveform(
+                *device,
+                waveform,
+                time_ns,
+                time_ns + received,
+                seq,
+                rate,
+                scale,
+                offset,
+                unit,
+                unpack(samples),
+            )
+        )
+    return found
