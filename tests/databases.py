@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 from aiohttp import web
 
 from tests.servers import free_port, wait_for_port
@@ -42,7 +43,8 @@ class Server:
 
 def influxd(directory: Path) -> Server:
     """Return an InfluxDB 1.x, not yet started."""
-    assert INFLUXD is not None
+    if INFLUXD is None:
+        pytest.skip("influxd is not on this machine (Debian: influxdb)")
     port, rpc = free_port(), free_port()
     config = directory / "influxdb.conf"
     config.write_text(
@@ -57,7 +59,8 @@ def influxd(directory: Path) -> Server:
 
 def victoria_metrics(directory: Path) -> Server:
     """Return a VictoriaMetrics, not yet started."""
-    assert VICTORIA_METRICS is not None
+    if VICTORIA_METRICS is None:
+        pytest.skip("victoria-metrics is not on this machine (Debian: victoria-metrics)")
     port = free_port()
     return Server(
         port,

@@ -82,8 +82,8 @@ class DuckDBStore:
         self._worker = None
 
     async def position(self) -> int | None:
-        """Return the id of the last journal row that is stored."""
-        return await self._do(lambda _: self._facts["journal_row"]) or None
+        """Return the id of the last journal row that is stored; 0 for a new file."""
+        return await self._do(lambda _: self._facts["journal_row"])
 
     async def write(self, rows: Sequence[tuple[int, Batch]]) -> None:
         """Store the rows in one transaction: all of them or none.

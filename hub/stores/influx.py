@@ -240,7 +240,7 @@ class InfluxStore:
         self._client = InfluxClient(settings)
         self._lines = Lines()
         self._version = ""
-        self._gone_ns = 0
+        self._gone_ns = self._rolled_ns = 0
 
     async def start(self) -> None:
         """Connect, create a database of 1.x, and see that the settings let the hub in."""
@@ -251,22 +251,22 @@ class InfluxStore:
             if self._first:
                 bucket = influxql.identifier(self._settings.bucket)
                 await self._client.query(f"CREATE DATABASE {bucket}", change=True)
-            gone_ns = await self._retention()
+            self._gone_ns, self._rolled_ns = await self._progress()
         except BaseException:
             await self.stop()
             raise
-        self._gone_ns = gone_ns
 
-    async def _retention(self) -> int:
-        """Return before what time readings are gone (ns)."""
-        for series in (await self._client.query(influxql.RETENTION))[0]:
-            if series.columns != ["time", "gone_ns"]:
+    async def _progress(self) -> tuple[int, int]:
+        """Return before what time readings are gone, and up to what time they are rolled up (ns)."""
+        for series in (await self._client.query(influxql.PROGRESS))[0]:
+            if series.columns != ["time", "gone_ns", "rolled_ns"]:
                 raise StoreRefused(
                     f"{self._client.url} doesn't answer as InfluxDB does; for VictoriaMetrics set the kind"
                     ' "victoriametrics"'
                 )
-            return int(series.values[0][1])
-        return 0
+            _, gone_ns, rolled_ns = series.values[0]
+            return gone_ns, rolled_ns
+        return 0, 0
 
     @property
     def _first(self) -> bool:
@@ -348,12 +348,12 @@ class InfluxStore:
         if not self._first:
             return
         gone_ns = (now_ns - int(retention.readings_days * DAY_NS)) // MINUTE_NS * MINUTE_NS
-        rolled_ns = (now_ns - DAY_NS) // MINUTE_NS * MINUTE_NS
-        await self._roll_up(max(self._gone_ns, gone_ns), rolled_ns)
-        if gone_ns > self._gone_ns:
-            await self._roll_up(self._gone_ns, gone_ns)  # with what came late
-            await self._client.write([f"hub_retention gone_ns={gone_ns}i {now_ns}"])
-            self._gone_ns = gone_ns
+        gone_ns = max(gone_ns, self._gone_ns)
+        rolled_ns = max((now_ns - DAY_NS) // MINUTE_NS * MINUTE_NS, self._rolled_ns)
+        await self._roll_up(max(gone_ns, self._rolled_ns - DAY_NS), rolled_ns)
+        await self._roll_up(self._gone_ns, gone_ns)  # with what came late
+        await self._client.write([f"hub_retention gone_ns={gone_ns}i,rolled_ns={rolled_ns}i {now_ns}"])
+        self._gone_ns, self._rolled_ns = gone_ns, rolled_ns
         cuts = dict.fromkeys(influxql.MEASUREMENTS, gone_ns)
         cuts["waveforms"] = now_ns - int(retention.waveforms_days * DAY_NS)
         cuts["vitals_1m"] = now_ns - int(retention.trends_days * DAY_NS)

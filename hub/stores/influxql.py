@@ -7,7 +7,8 @@ from hub.stores.rollups import MINUTE_NS
 
 MEASUREMENTS = ("vitals", "waveforms", "status", "device_alarm", "sighting")
 
-RETENTION = 'SELECT last("gone_ns") AS gone_ns FROM "hub_retention"'
+PROGRESS = 'SELECT last("gone_ns") AS gone_ns, last("rolled_ns") AS rolled_ns FROM "hub_retention"'
+"""Before what time readings are gone, and up to what time they were rolled up."""
 
 
 def literal(text: str) -> str:

@@ -287,24 +287,23 @@ async def test_a_reading_that_does_not_fit_is_refused_and_the_others_can_be_writ
     assert [one.seq for one in await case.readings()] == [1]
 
 
-async def test_what_was_written_survives_a_kill_of_the_server(case: Case) -> None:
-    if case.server is None:
-        pytest.skip("an embedded store dies with the hub: tests/unit/stores/test_drain.py kills that")
-    if case.kind == "VictoriaStore":
-        pytest.skip("not durable when write returns: test_store_victoria.py shows what is done about it")
-    sent = [reading(n) for n in range(2000)]
-    for start in range(0, 2000, 200):
-        await case.write(*sent[start : start + 200])
-    case.server.kill()
-    with pytest.raises(StoreUnavailable):
+async def test_what_was_written_survives_a_kill_of_influxdb(tmp_path: Path) -> None:
+    """DuckDB's kill is in tests/unit/stores/test_duckdb.py, VictoriaMetrics' in test_store_victoria.py."""
+    async with opened("influxdb", tmp_path) as case:
+        assert case.server is not None
+        sent = [reading(n) for n in range(2000)]
+        for start in range(0, 2000, 200):
+            await case.write(*sent[start : start + 200])
+        case.server.kill()
+        with pytest.raises(StoreUnavailable):
+            await case.write(reading(5000))
+        with pytest.raises(StoreUnavailable):
+            await case.readings()
+        await asyncio.to_thread(case.server.start)
+        await case.store.start()
+        assert await case.readings() == sent
         await case.write(reading(5000))
-    with pytest.raises(StoreUnavailable):
-        await case.readings()
-    await asyncio.to_thread(case.server.start)
-    await case.store.start()
-    assert await case.readings() == sent
-    await case.write(reading(5000))
-    assert len(await case.readings()) == 2001
+        assert len(await case.readings()) == 2001
 
 
 async def test_a_server_that_is_not_there_is_unavailable(tmp_path: Path) -> None:

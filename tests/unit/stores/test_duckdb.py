@@ -1,10 +1,12 @@
 """What is DuckDB's own; the promises of every store are in tests/integration/test_store_contract.py."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -53,7 +55,7 @@ def file_names(folder: Path) -> set[str]:
 
 
 async def test_the_position_moves_with_the_data_and_not_for_a_part_of_a_row(store: DuckDBStore) -> None:
-    assert await store.position() is None
+    assert await store.position() == 0
     await store.write([(41, batch(reading(1))), (42, batch(reading(2)))])
     await store.write([(0, batch(reading(3)))])
     assert await store.position() == 42
@@ -167,6 +169,60 @@ async def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Pa
         await store.start()
     await store.stop()
     assert path.read_bytes() == b"something else" * 1000
+
+
+@contextmanager
+def no_file_may_grow_beyond(size: int) -> Iterator[None]:
+    """A disk that refuses writes, without root: the process's limit on file sizes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+async def test_a_disk_that_refuses_writes_is_unavailable_and_nothing_is_lost_or_doubled(
+    store: DuckDBStore,
+) -> None:
+    await store.write([(1, batch(*[reading(n) for n in range(100)]))])
+    row = batch(*[reading(n, f"m-{n}") for n in range(100, 200)])
+    with no_file_may_grow_beyond(4096):
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable, match=r"series\.duckdb"):
+                await store.write([(2, row)])
+    assert await store.position() == 1
+    await store.write([(2, row)])
+    assert await store.position() == 2
+    assert rows(store, "SELECT count(*), count(DISTINCT _device) FROM readings") == [(200, 101)]
+
+
+WRITER = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from hub.model import Batch, Reading
+from hub.stores.duckdb import DuckDBStore
+async def main():
+    store = DuckDBStore(Path(sys.argv[1]))
+    await store.start()
+    for n in range(1, 8):
+        times = range(n * 1000, n * 1000 + 50)
+        readings = [Reading("north", "monitor-1", "observations", t, 0, 0, t, {"spo2": 97.0}) for t in times]
+        await store.write([(n, Batch(1, 0, readings, [], [], [], [], []))])
+    os.kill(os.getpid(), signal.SIGKILL)
+asyncio.run(main())
+"""
+
+
+async def test_what_write_took_survives_a_kill(tmp_path: Path) -> None:
+    path = tmp_path / "series.duckdb"
+    killed = subprocess.run([sys.executable, "-c", WRITER, str(path)], check=False)  # noqa: ASYNC221 - as above
+    assert killed.returncode == -signal.SIGKILL
+    store = DuckDBStore(path)
+    await store.start()
+    assert await store.position() == 7
+    assert len(await store.readings("north", "monitor-1", 0, 2**62)) == 350
+    await store.stop()
 
 
 EXPIRER = """
