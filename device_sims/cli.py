@@ -1,4 +1,4 @@
-"""The command line of the simulators: `ward-sims replay | ward | load`."""
+"""The command line of the simulators: `ward-sims replay | ward | load | proxy`."""
 
 import logging
 import sys
@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from device_sims.commands.load import load
+from device_sims.commands.proxy import proxy
 from device_sims.commands.replay import replay
 from device_sims.commands.ward import ward
 from device_sims.errors import SimsError
@@ -23,6 +24,7 @@ app = typer.Typer(
 app.command()(replay)
 app.command()(ward)
 app.command()(load)
+app.command()(proxy)
 
 
 @app.callback()

@@ -142,6 +142,7 @@ def load(
 
         ward-sims load --with-hub --devices 500 --fault storm@20 --fault will@30+10:0.5 --report load.html
     """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # end what was started, as with any other error
     expectations = parse_expectations(expect or ("lost=0" if hub or with_hub else ""), KEYS)
     faults = [parse_fault(text) for text in fault or ()]
     if hub and with_hub:
