@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 from msgspec import Struct, json
 
-from hub.alarms.alarm import Alarm, AlarmEvent, Happening
+from hub.alarms.alarm import Activation, Alarm, AlarmEvent, Happening, Signal, SignalPresence
 from hub.model import Kind, Presence, Priority, Value
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -22,6 +22,10 @@ ShownQuality = Literal["valid", "questionable", "invalid", "no-value", "stale"]
 def moment(time_ns: int) -> datetime:
     """Return nanoseconds since the epoch as UTC, to the millisecond."""
     return _EPOCH + timedelta(milliseconds=time_ns // 1_000_000)
+
+
+def _moment(time_ns: int | None) -> datetime | None:
+    return None if time_ns is None else moment(time_ns)
 
 
 def nanoseconds(time: datetime) -> int:
@@ -66,6 +70,23 @@ class Bed(Struct, frozen=True, gc=False):
     """By vocabulary name."""
 
 
+class ToldSignal(Struct, frozen=True, gc=False):
+    """The signal of an alarm, as clients see it."""
+
+    presence: SignalPresence
+    priority: Priority
+    activation: Activation
+    activation_until: datetime | None
+    due: datetime | None
+    acknowledged_by: str | None
+    acknowledged: datetime | None
+    acknowledged_until: datetime | None
+    assigned: str | None
+    step: int
+    count: int
+    under: str | None
+
+
 class ToldAlarm(Struct, frozen=True, gc=False):
     """An alarm condition with the place it was at, as clients see it."""
 
@@ -86,6 +107,11 @@ class ToldAlarm(Struct, frozen=True, gc=False):
     unit: str | None
     text: str
     ended: datetime | None
+    level: int
+    origin: str
+    devices: tuple[str, ...]
+    until: datetime | None
+    signal: ToldSignal | None
 
 
 class ToldEvent(Struct, frozen=True, gc=False):
@@ -97,6 +123,8 @@ class ToldEvent(Struct, frozen=True, gc=False):
     recorded: bool
     """False when it was told before the local log had it."""
     alarm: ToldAlarm
+    who: str | None = None
+    why: str | None = None
 
 
 class Reset(Struct, frozen=True, gc=False):
@@ -136,13 +164,39 @@ def told_alarm(event: AlarmEvent) -> ToldAlarm:
         limit=alarm.limit,
         unit=alarm.unit,
         text=alarm.text,
-        ended=None if alarm.ended_ns is None else moment(alarm.ended_ns),
+        ended=_moment(alarm.ended_ns),
+        level=alarm.level,
+        origin=alarm.origin,
+        devices=alarm.devices,
+        until=_moment(alarm.until_ns),
+        signal=None if event.signal is None else told_signal(event.signal),
+    )
+
+
+def told_signal(signal: Signal) -> ToldSignal:
+    """Return a signal as clients see it."""
+    return ToldSignal(
+        presence=signal.presence,
+        priority=signal.priority,
+        activation=signal.activation,
+        activation_until=_moment(signal.activation_until_ns),
+        due=_moment(signal.due_ns),
+        acknowledged_by=signal.acknowledged_by,
+        acknowledged=_moment(signal.acknowledged_ns),
+        acknowledged_until=_moment(signal.acknowledged_until_ns),
+        assigned=signal.assigned,
+        step=signal.step,
+        count=signal.count,
+        under=signal.under,
     )
 
 
 def told_event(event: AlarmEvent, recorded: bool) -> ToldEvent:
     """Return an event as clients see it."""
-    return ToldEvent(event.sequence, event.event, moment(event.time_ns), recorded, told_alarm(event))
+    alarm = told_alarm(event)
+    return ToldEvent(
+        event.sequence, event.event, moment(event.time_ns), recorded, alarm, event.who, event.why
+    )
 
 
 def alarm_frame(event: AlarmEvent, recorded: bool, event_id: str) -> bytes:

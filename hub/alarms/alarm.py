@@ -31,7 +31,11 @@ over, condition and signal: nothing follows it.
 """
 
 SignalPresence = Literal["off", "on", "acknowledged", "latched"]
-Audio = Literal["on", "paused", "off"]
+Activation = Literal["on", "paused", "off"]
+"""paused: seen, not heard, for a while. off: listed only, until a time that the person gave."""
+
+PATIENT_CHANGED = "the patient was discharged or transferred, or the device was moved"
+"""Why a patient's alarms end with the stay."""
 
 RANK: dict[Priority, int] = {"information": 0, "low": 1, "medium": 2, "high": 3}
 
@@ -63,7 +67,7 @@ class Alarm(Struct, frozen=True, gc=False):
     patient: str | None = None
     """Whose condition it is (surrogate id); None for a technical one."""
     devices: tuple[str, ...] = ()
-    """The devices that a lost gateway or broker took with it."""
+    """The ids of the devices that a lost gateway or broker took with it."""
     until_ns: int | None = None
     """When standby or transport is over, hub time."""
     origin: Literal["hub", "device"] = "hub"
@@ -78,8 +82,8 @@ class Signal(Struct, frozen=True, gc=False):
     presence: SignalPresence = "on"
     priority: Priority = "medium"
     """As shown: a latched or still latching signal keeps the highest that the condition had."""
-    audio: Audio = "on"
-    audio_until_ns: int | None = None
+    activation: Activation = "on"
+    activation_until_ns: int | None = None
     """When a pause or a switching off is over."""
     due_ns: int | None = None
     """When the signal is generated; None once it was."""

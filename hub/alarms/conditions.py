@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 
 from msgspec.structs import replace
 
-from hub.alarms.alarm import RANK, Alarm, Happening, alarm_id
+from hub.alarms.alarm import PATIENT_CHANGED, RANK, Alarm, Happening, alarm_id
 from hub.alarms.evaluate import (
     ABSENT,
     INSIDE,
@@ -36,7 +36,6 @@ Key = tuple[str, str]
 
 MEMBER_AGE_NS = 60 * SECOND_NS
 """Part of a combination that another message gave counts for so long."""
-PATIENT_CHANGED = "the patient was discharged or transferred, or the device was moved"
 RULE_GONE = "the limit was switched off"
 
 _TECHNICAL = ("pump_", "battery", "ambient_", "occlusion", "air_in_line", "bag_weight", "drip_rate")
@@ -69,19 +68,21 @@ class Conditions:
         tell: Tell,
         *,
         patient_of: Callable[[Device], str | None] = lambda _: None,
+        since_of: Callable[[Device], int] = lambda _: 0,
         peers_of: Callable[[Device], Iterable[Device]] = lambda device: (device,),
         gateway_of: Callable[[Device], str | None] = lambda _: None,
         device_of: Callable[[str, str], Device | None] = lambda _, __: None,
     ) -> None:
         """Keep what tells about a device.
 
-        `patient_of`: whose readings it takes now (surrogate id). `peers_of`: every device of the same
-        patient, itself included. `gateway_of`: the id of the gateway that it speaks through. `device_of`: the
-        device of a site and an id.
+        `patient_of`: whose readings it takes now (surrogate id), and `since_of`: since when; older readings
+        are another's and don't alarm. `peers_of`: every device of the same patient, itself included.
+        `gateway_of`: the id of the gateway that it speaks through. `device_of`: the device of a site and id.
         """
         self._limits_of = limits_of
         self._tell = tell
         self._patient_of = patient_of
+        self._since_of = since_of
         self._peers_of = peers_of
         self._patients: dict[Device, str | None] = {}
         self._samples: dict[Device, dict[Key, tuple[ConditionState, tuple[Sample, ...]]]] = {}
@@ -115,9 +116,7 @@ class Conditions:
             bounds = quiet.get(name)
             if bounds is not None and not bounds[0] <= value <= bounds[1]:  # type: ignore[operator] # of one kind
                 trouble = True
-        if limits.rates:
-            self._judge_rates(device, limits, reading, now_ns)
-        if trouble:
+        if (trouble or limits.rates) and reading.time_ns >= self._since_of(device):
             self._judge(device, limits, reading, now_ns)
 
     def status(self, device: Device, status: DeviceStatus, now_ns: int) -> None:
@@ -324,6 +323,8 @@ class Conditions:
             limits = self._limits_of(device)
         time_ns, values = reading.time_ns, reading.values
         together: dict[str, Combination] = {}
+        if limits.rates:
+            self._judge_rates(device, limits, reading, now_ns)
         for name, value in values.items():
             if isinstance(value, str):
                 for rule in limits.coded.get(name, ()):
@@ -391,7 +392,6 @@ class Conditions:
         )
 
     def _judge_rates(self, device: Device, limits: Limits, reading: Reading, now_ns: int) -> None:
-        self._follow_patient(device, now_ns)
         for name, rates in limits.rates.items():
             value = reading.values.get(name)
             if isinstance(value, float | int):

@@ -27,6 +27,8 @@ from hub.clock import SECOND_NS
 from hub.model import Priority, Value
 from hub.vocabulary import PARAMETERS, unknown
 
+__all__ = ["DEFAULTS", "LimitSet", "LimitsInvalid", "limit_set", "load_limits"]
+
 DEFAULTS = Path(__file__).with_name("defaults.toml")
 AGE_GROUPS: Final = ("adult", "paediatric", "neonatal")
 _SHARED: Final = ("signals", "technical", "coded", "news2", "flood")

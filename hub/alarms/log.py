@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Condition, Thread
 from typing import NamedTuple, Protocol
 
-from hub.alarms.alarm import Alarm, AlarmEvent, Happening
+from hub.alarms.alarm import Alarm, AlarmEvent, Happening, Signal
 from hub.alarms.backlog import Backlog
 
 log = logging.getLogger(__name__)
@@ -141,10 +141,13 @@ class EventLog:
         ward: str | None = None,
         bed: str | None = None,
         patient: str | None = None,
+        signal: Signal | None = None,
+        who: str | None = None,
+        why: str | None = None,
     ) -> AlarmEvent:
         """Give a change its sequence number, hand it to the writer and return; never waits."""
         self._sequence += 1
-        numbered = AlarmEvent(self._sequence, event, time_ns, alarm, ward, bed, patient)
+        numbered = AlarmEvent(self._sequence, event, time_ns, alarm, ward, bed, patient, signal, who, why)
         wait_s = self._tell_after_s if self._failing is None else 0.0
         self._untold.append((numbered, self._loop.time() + wait_s))
         with self._wake:

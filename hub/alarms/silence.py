@@ -63,7 +63,7 @@ class Silence:
             if device in silent and self._is_blamed(device):
                 text = f"Device {device.id} has been silent for longer than it declares"
                 self._conditions.technical(device, "device_silent", True, text, now_ns)
-            elif device.conditions and device not in silent:
+            elif device.conditions and self._was_heard_since(device, "device_silent"):
                 self._conditions.technical(device, "device_silent", False, "", now_ns)
 
     def _is_silent(self, device: Device, now_ns: int, listening_since_ns: int) -> bool:
@@ -87,18 +87,29 @@ class Silence:
         gateway = self._gateway_of(device)
         return gateway is None or (device.site, gateway) not in self._lost
 
+    @staticmethod
+    def _was_heard_since(device: Device, condition: str, bearer: Device | None = None) -> bool:
+        """Tell whether a device was heard after an alarm began: only that ends it, never a restart."""
+        known = (bearer or device).conditions.get(("", condition))
+        return known is not None and known.alarm is not None and device.received_ns > known.alarm.onset_ns
+
     def _judge_gateway(self, key: Key, members: list[Device], silent: set[Device], now_ns: int) -> None:
         expected = [device for device in members if device.received_ns and not self._is_absent(device)]
         own = self._device_of(*key)
+        if key in self._lost:
+            bearer = self._lost[key]
+            heard = [device for device in members if self._was_heard_since(device, "gateway_lost", bearer)]
+            own_heard = own is not None and own.state != "offline"
+            if heard or (
+                own_heard and own is not None and self._was_heard_since(own, "gateway_lost", bearer)
+            ):
+                self._regain(key, now_ns)
+            return
         unheard = [device for device in expected if device in silent]
         least = self._limits_of(members[0]).flood.gateway_devices if members else 0
         own_gone = own is not None and (own in silent or own.state == "offline")
         if expected and len(unheard) == len(expected) and (own_gone or len(unheard) >= least):
             self._lose(key, own or members[0], expected, now_ns)
-        elif key in self._lost and not (own_gone and not members):
-            back = len(unheard) < len(expected) and (own is None or own.state != "offline")
-            if back or not expected:
-                self._regain(key, now_ns)
 
     def _lose(self, key: Key, bearer: Device, members: Sequence[Device], now_ns: int) -> None:
         bearer = self._lost.setdefault(key, bearer)
