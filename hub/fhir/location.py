@@ -1,0 +1,62 @@
+"""Sites, wards and beds as Locations."""
+
+from hub.fhir.ids import resource_id
+from hub.fhir.resource import Resource, reference, versioned
+from hub.ward.model import BedEntry, WardEntry
+
+IDENTIFIER = "urn:wardhub:location"
+_TYPE = "http://terminology.hl7.org/CodeSystem/location-physical-type"
+_STATUS = "http://terminology.hl7.org/CodeSystem/v2-0116"
+
+
+def site_id(site: str) -> str:
+    """Return the id of a site's Location."""
+    return resource_id("site", site)
+
+
+def ward_id(site: str, ward: str) -> str:
+    """Return the id of a ward's Location."""
+    return resource_id("ward", site, ward)
+
+
+def bed_id(site: str, bed: str) -> str:
+    """Return the id of a bed's Location."""
+    return resource_id("bed", site, bed)
+
+
+def site(name: str) -> Resource:
+    """Render a site."""
+    return _location(site_id(name), name, name, ("si", "Site"))
+
+
+def ward(entry: WardEntry) -> Resource:
+    """Render a ward."""
+    resource = _location(
+        ward_id(entry.site, entry.id), f"{entry.site}/{entry.id}", entry.name or entry.id, ("wa", "Ward")
+    )
+    return versioned({**resource, "partOf": reference("Location", site_id(entry.site))})
+
+
+def bed(entry: BedEntry) -> Resource:
+    """Render a bed, occupied or not."""
+    resource = _location(
+        bed_id(entry.site, entry.bed), f"{entry.site}/{entry.ward}/{entry.bed}", entry.bed, ("bd", "Bed")
+    )
+    code, display = ("O", "Occupied") if entry.patient else ("U", "Unoccupied")
+    resource["operationalStatus"] = {"system": _STATUS, "code": code, "display": display}
+    return versioned({**resource, "partOf": reference("Location", ward_id(entry.site, entry.ward))})
+
+
+def _location(location_id: str, identifier: str, name: str, kind: tuple[str, str]) -> Resource:
+    coding = {"system": _TYPE, "code": kind[0], "display": kind[1]}
+    return versioned(
+        {
+            "resourceType": "Location",
+            "id": location_id,
+            "identifier": [{"system": IDENTIFIER, "value": identifier}],
+            "status": "active",
+            "name": name,
+            "mode": "instance",
+            "physicalType": {"coding": [coding]},
+        }
+    )
