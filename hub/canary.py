@@ -59,10 +59,6 @@ class Canary:
         if sent_s is not None:
             self.durable_s = max(sent_s, self.durable_s or sent_s)
 
-    def behind_s(self, monotonic_s: float, since_s: float) -> float:
-        """Return for how long no canary sent later has become durable; counted from `since_s` at first."""
-        return monotonic_s - max(self.durable_s or since_s, since_s)
-
     def _sent_at(self, time_ns: int) -> float | None:
         time_ms = time_ns // 1_000_000
         for sent_ms, monotonic_s in reversed(self._sent):

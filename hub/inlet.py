@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from math import inf
 
 from hub.canary import INTERVAL_S, Canary
 from hub.lanes import BEHIND_S, LiveLane
@@ -34,6 +35,9 @@ class Inlet:
         self.name = name
         self.broker = broker
         self._now_ns = now_ns
+        self._before_connect = before_connect
+        self._connected_s = 0.0
+        """When the session last began (monotonic s)."""
         self.publisher = Publisher(broker, client_id=f"wardhub-{name}-out")
         # A publisher of its own: canaries never wait behind what devices are told.
         self._canary_publisher = Publisher(broker, client_id=f"wardhub-{name}-canary", limit=4)
@@ -53,7 +57,6 @@ class Inlet:
             now_ns=now_ns,
         )
         self._on_state = on_state
-        self._started_s = 0.0
         self.lane = LiveLane(
             f"broker {broker}",
             self.behind_s,
@@ -68,9 +71,23 @@ class Inlet:
             ),
         )
 
+    async def try_out(self) -> None:
+        """Connect once under another name. Raises BrokerUnreachable or BrokerRefused.
+
+        Not as ourselves: what the broker then sent to the waiting session would come again only after the
+        broker's acknowledge timeout.
+        """
+        await Session(
+            self.broker,
+            client_id=f"wardhub-{self.name}-try",
+            filters=self.session.filters,
+            deliver=lambda _: None,
+            clean_session=True,
+            before_connect=self._before_connect,
+        ).connect_once()
+
     async def run(self, roster: Roster) -> None:
         """Serve the broker until cancelled."""
-        self._started_s = asyncio.get_running_loop().time()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.session.run())
             tasks.create_task(self.publisher.run())
@@ -79,8 +96,15 @@ class Inlet:
             tasks.create_task(self._send_canaries(roster))
 
     def behind_s(self) -> float:
-        """Return how far the persistent session, or its acknowledging, is behind."""
-        return self.canary.behind_s(asyncio.get_running_loop().time(), self._started_s)
+        """Return how far the persistent session, or its acknowledging, is behind.
+
+        Infinite while nothing is known of it: since it connected no canary has crossed, and nobody can tell
+        what had been waiting at the broker; or the line takes nothing from it at the moment.
+        """
+        durable_s = self.canary.durable_s
+        if durable_s is None or durable_s < self._connected_s or self.session.paused:
+            return inf
+        return asyncio.get_running_loop().time() - durable_s
 
     @property
     def storing(self) -> bool:
@@ -105,4 +129,5 @@ class Inlet:
             self.listening_since_ns = None
         elif self.listening_since_ns is None:
             self.listening_since_ns = self._now_ns()
+            self._connected_s = asyncio.get_running_loop().time()
         self._on_state(state, text)  # type: ignore[arg-type] # the session tells a State

@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 from msgspec import Struct
 
+from hub.devices.catalog import Catalog
 from tests.crash.backlog import publish_backlog
 from tests.crash.hub_process import HubProcess
 from tests.crash.probe import AlarmProbe
@@ -168,6 +169,7 @@ quota_mb = 1
 raw_mb = 0
 [[stores]]
 kind = "victoriametrics"
+settle_s = 5
 url = "{victoria.url}"
 """,
     )
@@ -204,7 +206,7 @@ url = "{victoria.url}"
 
 async def backlog(folder: Path, size: Size, result: Result, say: Say) -> None:
     """Let an hour's messages wait at the broker while the hub is away; time alarms while they drain."""
-    async with embedded_broker(folder) as broker:
+    async with embedded_broker(folder, filters=tuple(Catalog.load().filters)) as broker:
         hub = HubProcess(folder, broker_url=broker.url)
         hub.start()
         await hub.ready()
