@@ -100,6 +100,20 @@ class DuckDBStore:
             lambda db: reads.readings(db, self._keys, (site, device), start_ns, end_ns, limit)
         )
 
+    async def newest(
+        self,
+        site: str,
+        device: str,
+        start_ns: int,
+        end_ns: int,
+        limit: int,
+        parameters: Sequence[str] = (),
+    ) -> list[Reading]:
+        """Return the newest readings with start_ns <= time_ns < end_ns, newest first, at most `limit`."""
+        return await self._do(
+            lambda db: reads.newest(db, self._keys, (site, device), start_ns, end_ns, limit, parameters)
+        )
+
     async def trend(
         self, site: str, device: str, parameter: str, start_ns: int, end_ns: int, points: int
     ) -> list[TrendPoint]:

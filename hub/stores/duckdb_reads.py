@@ -1,15 +1,22 @@
 """What is read from the DuckDB store's file; in its worker thread."""
 
+from collections.abc import Sequence
+
 from hub.model import Reading, Waveform
 from hub.stores import duckdb_sql as sql
 from hub.stores.columns import readings_from
 from hub.stores.duckdb_keys import Connection, Keys
+from hub.stores.newest import backwards, holds
 from hub.stores.rollups import COARSE_NS, roll_up, step_ns
 from hub.stores.samples import unpack
 from hub.stores.store import Total, TrendPoint
 
 DeviceId = tuple[str, str]
 """Site and device."""
+
+_FEW = 8
+"""So many times are read one by one; more are read with what lies between them."""
+_ALL = 2**62
 
 
 def readings(
@@ -27,6 +34,42 @@ def readings(
     channels = {key: name for name, key in keys.names.items()}
     rows = db.execute(sql.select_readings(parameters), [*within, limit]).fetchall()
     return readings_from(((*device, channels[channel], *rest) for channel, *rest in rows), parameters)
+
+
+def newest(
+    db: Connection,
+    keys: Keys,
+    device: DeviceId,
+    start_ns: int,
+    end_ns: int,
+    limit: int,
+    parameters: Sequence[str],
+) -> list[Reading]:
+    """Return the newest readings that hold one of the parameters, newest first.
+
+    Looks for their times first, in narrow columns and few minutes; then reads these times alone.
+    """
+    key = keys.devices.get(device)
+    if key is None:
+        return []
+    find = sql.newest([name for name in parameters if name in keys.parameters], parameters)
+    times: list[int] = []
+    for begin_ns, until_ns in backwards(start_ns, end_ns):
+        rows = db.execute(find, [key, begin_ns, until_ns, limit - len(times)]).fetchall()
+        times += [time_ns for (time_ns,) in rows]
+        if len(times) >= limit:
+            break
+    if not times:
+        return []
+    if len(times) <= _FEW:
+        found = [
+            one
+            for at_ns in dict.fromkeys(times)
+            for one in readings(db, keys, device, at_ns, at_ns + 1, limit)
+        ]
+    else:
+        found = readings(db, keys, device, times[-1], times[0] + 1, _ALL)[::-1]
+    return [one for one in found if holds(one, parameters)][:limit]
 
 
 def trend(

@@ -7,6 +7,8 @@ from functools import lru_cache
 
 from msgspec import Struct
 
+from hub.stores.columns import NAME
+
 LAYOUT = 1
 DAY_MS = 86_400_000
 
@@ -135,6 +137,22 @@ def select_readings(parameters: Sequence[str]) -> str:
     return (
         f"SELECT {columns} FROM readings WHERE {_READING} UNION ALL"
         f" SELECT {columns} FROM readings_old WHERE {_READING} ORDER BY _time_ms, sub LIMIT $4"
+    )
+
+
+def newest(columns: Sequence[str], parameters: Sequence[str]) -> str:
+    """Select the newest times (ns) at which a device told something of one of the parameters; $4 the limit.
+
+    `columns` are those of the parameters that have one; without any parameter every reading counts.
+    """
+    tests = [f"{column} IS NOT NULL" for column in columns]
+    tests += [f"contains(_exceptions, '\"{name}\"')" for name in parameters if NAME.fullmatch(name)]
+    held = f" AND ({' OR '.join(tests) or 'false'})" if parameters else ""
+    at = f"_time_ms * 1000000 + {SUB} AS told"
+    return (
+        f"SELECT told FROM (SELECT {at} FROM readings WHERE {_READING}{held}"
+        f" UNION ALL SELECT {at} FROM readings_old WHERE {_READING}{held})"
+        " ORDER BY told DESC LIMIT $4"
     )
 
 

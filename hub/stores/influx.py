@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr, model_val
 from hub.model import Batch, Reading, Waveform
 from hub.stores import influxql
 from hub.stores.lines import Lines, encode, reading_from, waveform_from
+from hub.stores.newest import holds
 from hub.stores.rollups import DAY_NS, MINUTE_NS, roll_up, step_ns
 from hub.stores.store import Retention, StoreRefused, StoreUnavailable, Total, TrendPoint
 
@@ -299,6 +300,31 @@ class InfluxStore:
                 del row["site"], row["device"]
                 found.append(reading_from(site, device, channel, time_ns, row))
         return found
+
+    async def newest(
+        self,
+        site: str,
+        device: str,
+        start_ns: int,
+        end_ns: int,
+        limit: int,
+        parameters: Sequence[str] = (),
+    ) -> list[Reading]:
+        """Return the newest readings with start_ns <= time_ns < end_ns, newest first, at most `limit`."""
+        if start_ns >= end_ns:
+            return []
+        [series] = await self._client.query(
+            influxql.newest(site, device, start_ns, end_ns, limit, parameters)
+        )
+        times = list(dict.fromkeys(row["time"] for one in series for row in one.rows))
+        if not times:
+            return []
+        if len(times) <= influxql.FEW:
+            parts = [await self.readings(site, device, at_ns, at_ns + 1, limit) for at_ns in times]
+            found = [reading for part in parts for reading in part]
+        else:
+            found = (await self.readings(site, device, times[-1], times[0] + 1, influxql.ALL))[::-1]
+        return [reading for reading in found if holds(reading, parameters)][:limit]
 
     async def trend(
         self, site: str, device: str, parameter: str, start_ns: int, end_ns: int, points: int

@@ -2,8 +2,14 @@
 
 # ruff: noqa: S608 - every string goes through `literal` or `identifier`; everything else is a number
 
+from collections.abc import Sequence
+
 from hub.stores.lines import encode
 from hub.stores.rollups import MINUTE_NS
+
+FEW = 8
+"""So many newest lines are read one by one; more are read with what lies between them."""
+ALL = 1_000_000
 
 MEASUREMENTS = ("vitals", "waveforms", "status", "device_alarm", "sighting")
 
@@ -34,6 +40,14 @@ def within(site: str, device: str, start_ns: int, end_ns: int) -> str:
 def readings(site: str, device: str, start_ns: int, end_ns: int, limit: int) -> str:
     """Select whole lines, oldest first."""
     return f'SELECT * FROM "vitals" WHERE {within(site, device, start_ns, end_ns)} LIMIT {limit}'
+
+
+def newest(site: str, device: str, start_ns: int, end_ns: int, limit: int, parameters: Sequence[str]) -> str:
+    """Select the newest lines that have one of the parameters or its quality, newest first."""
+    names = [name for parameter in parameters for name in (parameter, f"{parameter}__quality")]
+    fields = ", ".join(identifier(name) for name in names) or identifier("meta__seq")
+    where = within(site, device, start_ns, end_ns)
+    return f'SELECT {fields} FROM "vitals" WHERE {where} ORDER BY time DESC LIMIT {limit}'
 
 
 def waveforms(site: str, device: str, waveform: str, start_ns: int, end_ns: int) -> str:

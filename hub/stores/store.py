@@ -93,6 +93,20 @@ class Store(Protocol):
     ) -> list[Reading]:
         """Return readings with start_ns <= time_ns < end_ns, oldest first, at most `limit`."""
 
+    async def newest(
+        self,
+        site: str,
+        device: str,
+        start_ns: int,
+        end_ns: int,
+        limit: int,
+        parameters: Sequence[str] = (),
+    ) -> list[Reading]:
+        """Return the newest readings with start_ns <= time_ns < end_ns, newest first, at most `limit`.
+
+        With `parameters`, only readings that hold one of them, as a value or as what is not simply valid.
+        """
+
     async def trend(
         self, site: str, device: str, parameter: str, start_ns: int, end_ns: int, points: int
     ) -> list[TrendPoint]:

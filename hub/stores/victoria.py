@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr
 from hub.model import Batch, Reading, Value, Waveform
 from hub.stores.influx import InfluxClient, InfluxSettings
 from hub.stores.lines import Lines, encode, reading_from
+from hub.stores.newest import walk_back
 from hub.stores.rollups import Summary, roll_up, step_ns
 from hub.stores.store import Retention, StoreRefused, StoreUnavailable, Total, TrendPoint
 
@@ -143,6 +144,24 @@ class VictoriaStore:
             reading_from(site, device, channels[channel], ms * MS_NS, rows[ms, channel])
             for ms, channel in sorted(rows)[:limit]
         ]
+
+    async def newest(
+        self,
+        site: str,
+        device: str,
+        start_ns: int,
+        end_ns: int,
+        limit: int,
+        parameters: Sequence[str] = (),
+    ) -> list[Reading]:
+        """Return the newest readings with start_ns <= time_ns < end_ns, newest first, at most `limit`."""
+        return await walk_back(
+            lambda begin_ns, until_ns: self.readings(site, device, begin_ns, until_ns, 1_000_000),
+            start_ns,
+            end_ns,
+            limit,
+            parameters,
+        )
 
     async def trend(
         self, site: str, device: str, parameter: str, start_ns: int, end_ns: int, points: int

@@ -124,6 +124,30 @@ async def test_readings_come_back_as_they_were_in_order_and_within_their_time(ca
     assert await case.store.readings("south", "monitor-1", 0, 2**62) == []
 
 
+async def test_the_newest_readings_come_newest_first_and_by_parameter(case: Case) -> None:
+    sent = [reading(n, heart_rate=60.0 + n) for n in range(0, 3000, 100)]
+    sent[5] = reading(500, heart_rate=65.0, temperature=36.5)
+    sent[20] = msgspec.structs.replace(
+        reading(2000, heart_rate=80.0), exceptions={"temperature": ("no-value", None)}
+    )
+    await case.write(*sent)
+    await case.settle()
+    kept = [as_kept(case, one) for one in sent]
+
+    async def newest(limit: int, *parameters: str, end_ns: int = TIME_NS + DAY_NS) -> list[Reading]:
+        return await case.store.newest("north", "monitor-1", TIME_NS - DAY_NS, end_ns, limit, parameters)
+
+    assert await newest(3) == kept[:-4:-1]
+    assert await newest(12) == kept[:-13:-1]
+    assert await newest(100) == kept[::-1]
+    assert await newest(1, "temperature") == [kept[20]]
+    assert await newest(5, "temperature") == [kept[20], kept[5]]
+    assert await newest(1, "temperature", end_ns=kept[20].time_ns) == [kept[5]]
+    assert await newest(2, "spo2", "heart_rate", end_ns=kept[3].time_ns) == [kept[2], kept[1]]
+    assert await newest(5, "spo2") == []
+    assert await case.store.newest("north", "monitor-2", 0, 2**62, 5) == []
+
+
 async def test_the_same_reading_again_in_this_batch_or_another_stays_one(case: Case) -> None:
     sent = [reading(n, heart_rate=60.0 + n) for n in range(20)]
     await case.write(*sent, *sent[:5])
