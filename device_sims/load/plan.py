@@ -13,6 +13,7 @@ from hub.mqtt.packets import publish
 TICK_MS = 5
 """The schedule's grain. A message's time is the end of the tick it is due in."""
 FIRST_SEQ = 1_000_000
+"""Of the schedule; the rubbish that a fault sends has numbers below."""
 LAST_ROUND = 8_999_999
 """Numbers keep seven digits, so that a message is patched in place."""
 PACKET_IDS = 60_000

@@ -38,11 +38,12 @@ _MALFORMED = (
     b"\x00\xff\xfe",
     b'{"time":',
     b"[" * 500,
-    b'{"values":{"heart_rate":"fast"}}',
-    b'{"values":{"heart_rate":1e999}}',
-    b'{"time":"yesterday","values":{"heart_rate":70}}',
-    b'{"values":{"no_such_thing":1}}',
+    b'{"seq":1,"values":{"heart_rate":"fast"}}',
+    b'{"seq":2,"values":{"heart_rate":1e999}}',
+    b'{"seq":3,"time":"yesterday","values":{"heart_rate":70}}',
+    b'{"seq":4,"values":{"no_such_thing":1}}',
 )
+"""What a fault sends. A hub may store some of it flagged: the numbers are below those of the schedule."""
 
 
 class Worker:

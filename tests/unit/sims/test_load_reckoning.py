@@ -63,6 +63,12 @@ def test_a_number_that_was_never_sent_is_altered() -> None:
     assert reckon(load, 1, 2, 2, stored(load, 1, range(3))).altered == 1
 
 
+def test_rubbish_that_a_fault_sent_is_not_held_against_the_hub() -> None:
+    load = plan()
+    rubbish = [{"seq": 2, "values": {}}]
+    assert reckon(load, 1, 3, 3, stored(load, 1, range(3)) + rubbish) == Reckoning(stored=3)
+
+
 def test_no_more_than_a_hundred_losses_are_named_and_all_are_counted() -> None:
     load = plan(duration_s=300)
     total = Reckoning()
