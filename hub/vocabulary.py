@@ -93,6 +93,13 @@ class Vocabulary(Struct, frozen=True):
     """The exceptions: codes, as `system:code`, that may serve these parameters together."""
     spellings: dict[str, str]
     """Vendors' spelling to UCUM."""
+    mdc_units: dict[str, str] = {}
+    """MDC's codes and reference ids of units to UCUM."""
+
+
+class _UnitEntry(Struct, forbid_unknown_fields=True):
+    code: int
+    unit: str
 
 
 class _CodeEntry(Struct, forbid_unknown_fields=True):
@@ -131,6 +138,7 @@ class _File(Struct, forbid_unknown_fields=True):
     foreign: dict[str, str]
     shared: dict[str, list[str]]
     spellings: dict[str, str]
+    mdc_units: dict[str, _UnitEntry]
     conversions: dict[str, dict[str, _ConversionEntry]]
     parameter: dict[str, _Entry]
 
@@ -142,7 +150,10 @@ def load(document: Mapping[str, object]) -> Vocabulary:
         parameters = {name: _parameter(name, entry, file) for name, entry in file.parameter.items()}
     except (msgspec.ValidationError, ValueError, ZeroDivisionError) as error:
         raise VocabularyError([str(error)]) from error
-    vocabulary = Vocabulary(parameters, file.panels, file.foreign, file.shared, file.spellings)
+    mdc_units = {name: entry.unit for name, entry in file.mdc_units.items()} | {
+        str(entry.code): entry.unit for entry in file.mdc_units.values()
+    }
+    vocabulary = Vocabulary(parameters, file.panels, file.foreign, file.shared, file.spellings, mdc_units)
     problems = sweep(vocabulary)
     if problems:
         raise VocabularyError(problems)
@@ -173,6 +184,11 @@ def unknown(name: str) -> str:
 def by_mdc(code: str | int) -> Parameter | None:
     """Return the parameter of an MDC code (context-free, for instance 147842)."""
     return _BY_MDC.get(str(code))
+
+
+def by_mdc_name(name: str) -> Parameter | None:
+    """Return the parameter of an MDC reference id (for instance MDC_ECG_HEART_RATE)."""
+    return _BY_MDC_NAME.get(name)
 
 
 def by_loinc(code: str) -> Parameter | None:
@@ -270,12 +286,20 @@ def _codes_in_conflict(vocabulary: Vocabulary) -> Iterator[str]:
         for system, codes in (("loinc", parameter.loinc), ("mdc", parameter.mdc)):
             for code in codes:
                 owners.setdefault(f"{system}:{code.code}", []).append(parameter.name)
+    yield from _units_in_conflict(vocabulary)
     for code_name, names in owners.items():
         for kind, reserved in (("groups parameters", vocabulary.panels), ("means", vocabulary.foreign)):
             if code_name in reserved:
                 yield f"{names[0]}: {code_name} {kind}: {reserved[code_name]}"
         if len(names) > 1:
             yield from _shared(vocabulary, code_name, names)
+
+
+def _units_in_conflict(vocabulary: Vocabulary) -> Iterator[str]:
+    accepted = {unit for parameter in vocabulary.parameters.values() for unit in parameter.units}
+    for name, unit in vocabulary.mdc_units.items():
+        if unit not in accepted:
+            yield f"{name}: no parameter accepts the unit {unit}"
 
 
 def _shared(vocabulary: Vocabulary, code_name: str, names: list[str]) -> Iterator[str]:
@@ -296,4 +320,6 @@ def _index(codes: Mapping[str, tuple[Code, ...]]) -> dict[str, Parameter]:
 VOCABULARY = load(tomllib.loads(_FILE.read_text(encoding="utf-8")))
 PARAMETERS: dict[str, Parameter] = VOCABULARY.parameters
 _BY_MDC = _index({name: parameter.mdc for name, parameter in PARAMETERS.items()})
+_BY_MDC_NAME = {code.display: known for known in PARAMETERS.values() for code in known.mdc}
+MDC_UNITS: dict[str, str] = VOCABULARY.mdc_units
 _BY_LOINC = _index({name: parameter.loinc for name, parameter in PARAMETERS.items()})

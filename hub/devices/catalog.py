@@ -10,10 +10,12 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from msgspec import Struct
 
 from hub.devices import definition_file
+from hub.devices.births import Births
 from hub.devices.decode import Decode, Item, Refused
 from hub.devices.definition import Definition, Topic
+from hub.devices.formats import FORMATS, Parse, Source
 from hub.devices.native import DECODERS
-from hub.devices.payload import UnreadableError, parse
+from hub.devices.payload import UnreadableError
 from hub.devices.problem import DefinitionErrors, Problem
 from hub.devices.reader import Reader
 from hub.mqtt.topics import NATIVE_PREFIX, TopicPattern, is_id
@@ -44,22 +46,35 @@ class _Entry(Struct, frozen=True):
     pattern: TopicPattern
     reader: Reader | None
 
+    def device(self, parts: dict[str, str]) -> str | None:
+        """Return the device that the topic names."""
+        return self.topic.device.format_map(parts) if self.topic.device else parts.get("device")
+
 
 class Catalog:
     """The definitions that a hub works with. Immutable once loaded."""
 
-    def __init__(self, entries: Sequence[_Entry], *, site: str) -> None:
+    def __init__(self, entries: Sequence[_Entry], *, site: str, births: Births | None = None) -> None:
         self._entries = tuple(entries)
+        self._births = Births() if births is None else births
         self._site = site
         self.filters: list[str] = list(dict.fromkeys(entry.pattern.filter for entry in entries))
         """The MQTT filters to subscribe to, hub to device channels never among them."""
         self.definitions: dict[str, Definition] = {entry.name: entry.definition for entry in entries}
 
     @classmethod
-    def load(cls, folders: Sequence[Path] = (), *, site: str = "main", zone: str = "UTC") -> "Catalog":
+    def load(
+        cls,
+        folders: Sequence[Path] = (),
+        *,
+        site: str = "main",
+        zone: str = "UTC",
+        births: Births | None = None,
+    ) -> "Catalog":
         """Load the built-in definitions and the `*.toml` of the folders; the later of one name counts.
 
-        `site` is the site of formats that name none, `zone` the IANA zone of times without one.
+        `site` is the site of formats that name none, `zone` the IANA zone of times without one, `births` what
+        Sparkplug nodes said in an earlier run.
         Raises DefinitionErrors with every error of every file.
         """
         files: dict[str, Path] = {}
@@ -84,7 +99,11 @@ class Catalog:
         problems += conflicts(entries, files)
         if problems:
             raise DefinitionErrors(problems)
-        return cls(entries, site=site)
+        return cls(entries, site=site, births=births)
+
+    def with_births(self, births: Births) -> "Catalog":
+        """Return the same definitions with another memory of Sparkplug's births."""
+        return Catalog(self._entries, site=self._site, births=births)
 
     def resolve(self, topic: str) -> Route | None:
         """Return what a topic means; None where no definition takes it, `explain` says why."""
@@ -96,7 +115,7 @@ class Catalog:
         entry, parts = found[0]
         site = parts.get("site") or entry.definition.site or self._site
         area = parts.get("area") or entry.definition.area or DEFAULT_AREA
-        device = parts.get("device")
+        device = entry.device(parts)
         if not (is_id(site) and is_id(area)):
             return None
         if device is not None and not is_id(device):
@@ -110,7 +129,7 @@ class Catalog:
             device=device,
             channel=entry.topic.channel,
             interval_s=max(entry.definition.interval_s for entry, _ in found),
-            decode=_decoder(found),
+            decode=_decoder(found, Source(topic, self._births)),
         )
 
     def explain(self, topic: str) -> str:
@@ -122,7 +141,8 @@ class Catalog:
             if parts is None:
                 continue
             for part in ("site", "area", "device"):
-                if part in parts and not is_id(parts[part]):
+                name = entry.device(parts) if part == "device" else parts.get(part)
+                if name is not None and not is_id(name):
                     return f"{part}: use 1 to 64 of the characters A-Z a-z 0-9 _ -, as {entry.topic.pattern}"
             return f"the definition {entry.name} takes it"
         patterns = ", ".join(entry.topic.pattern for entry in self._entries)
@@ -153,6 +173,12 @@ def conflicts(entries: Sequence[_Entry], files: dict[str, Path]) -> list[Problem
                 " say with `when` which payloads are whose, or change the pattern"
             )
             problems.append(Problem(str(files[entry.name]), 0, "when", message))
+        others = {other.topic.format for other in entries if _overlap(entry, other)} - {entry.topic.format}
+        if others:
+            message = (
+                f"{entry.topic.pattern} is read as {', '.join(sorted(others))} by others: one format a topic"
+            )
+            problems.append(Problem(str(files[entry.name]), 0, "format", message))
     return problems
 
 
@@ -193,15 +219,15 @@ def _entries(name: str, definition: Definition, site_zone: tzinfo) -> list[_Entr
     ]
 
 
-def _decoder(found: list[tuple[_Entry, dict[str, str]]]) -> Decode:
+def _decoder(found: list[tuple[_Entry, dict[str, str]]], source: Source) -> Decode:
     entry, _ = found[0]
     if entry.topic.decoder:
         return DECODERS[entry.topic.decoder]
     readers = [(entry.reader, parts) for entry, parts in found if entry.reader is not None]
-    return partial(_decode, readers)
+    return partial(_decode, FORMATS[entry.topic.format](source), readers)
 
 
-def _decode(readers: list[tuple[Reader, dict[str, str]]], payload: bytes) -> list[Item]:
+def _decode(parse: Parse, readers: list[tuple[Reader, dict[str, str]]], payload: bytes) -> list[Item]:
     try:
         root = parse(payload)
     except UnreadableError as error:

@@ -3,8 +3,9 @@
 `docs/reference/definitions.md` describes the language by example.
 """
 
+import re
 from collections.abc import Iterator
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
@@ -19,13 +20,15 @@ from pydantic import (
     model_validator,
 )
 
+from hub.devices.formats import FORMATS
 from hub.devices.native import DECODERS
 from hub.devices.path import InvalidPathError, Path
+from hub.model import Kind
 from hub.mqtt.topics import TopicError, TopicPattern, is_id
 from hub.vocabulary import PARAMETERS, unknown
 
 Scalar = str | int | float | bool
-TimeStyle = Literal["rfc3339", "s", "ms", "us", "ns", "strptime"]
+TimeStyle = Literal["rfc3339", "s", "ms", "us", "ns", "hl7", "strptime"]
 
 
 def _check_path(path: str | None, jmespath: str | None, *, many: bool = False) -> None:
@@ -58,6 +61,8 @@ class Pick(Entry):
     """Texts replaced before `map` is looked up, for instance the colons of a MAC address."""
     suffix: str = ""
     """Cut from the end of a text, for instance `/sec`."""
+    upper: bool = False
+    """Small letters become capitals: gateways write one address in either."""
     map: dict[str, str] = {}
     """From what is found (numbers and true/false as text) to what the hub calls it."""
     other: Literal["refuse", "ignore", "keep"] = "refuse"
@@ -186,9 +191,17 @@ def _as_target(sent: object) -> object:
 class Named(Place):
     """A parameter that another place of the payload names."""
 
-    map: dict[str, Annotated[Target, BeforeValidator(_as_target)]]
+    map: dict[str, Annotated[Target, BeforeValidator(_as_target)]] = {}
+    codes: Literal["mdc", "name"] | None = None
+    """What is looked up in the vocabulary where `map` lacks it: MDC codes, or the vocabulary's own names."""
     other: Literal["refuse", "ignore"] = "refuse"
-    """What to do with a name that `map` lacks."""
+    """What to do with a name that neither has."""
+
+    @model_validator(mode="after")
+    def _names_something(self) -> Self:
+        if not self.map and self.codes is None:
+            raise ValueError('give a map, or codes = "mdc" or "name" to look the name up in the vocabulary')
+        return self
 
 
 NAME, MAP = "<name>", "<map>"
@@ -237,14 +250,20 @@ class Alarm(Place):
     other: Literal["refuse", "ignore"] = "refuse"
     """What to do with what is neither."""
     priority: Word = Pick(value="medium")
-    kind: Literal["technical", "physiological"] = "technical"
-    parameter: str | None = None
+    kind: Word = Pick(value="technical")
+    """`technical` or `physiological`."""
+    parameter: Annotated[Pick | None, BeforeValidator(_as_word)] = None
+    """A name of the vocabulary."""
     text: Annotated[Pick | None, BeforeValidator(_as_word)] = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.parameter is not None and self.parameter not in PARAMETERS:
-            raise ValueError(unknown(self.parameter))
+        names = [] if self.parameter is None else [self.parameter.value, *self.parameter.map.values()]
+        for name in names:
+            if name is not None and name not in PARAMETERS:
+                raise ValueError(unknown(str(name)))
+        if self.kind.value not in (None, *get_args(Kind)):
+            raise ValueError(f"kind: use one of {', '.join(get_args(Kind))}")
         return self
 
 
@@ -323,6 +342,10 @@ class Topic(Entry):
 
     pattern: str
     channel: str = "observations"
+    device: str = ""
+    """The device as made of parts of the pattern, for instance `{group}__{node}`; `{device}` where absent."""
+    format: str = "json"
+    """What the payload is written in: a reader in code that makes of it what paths lead through."""
     decoder: str = ""
     """Name of a decoder in code, in place of `read`."""
 
@@ -334,6 +357,26 @@ class Topic(Entry):
         except TopicError as error:
             raise ValueError(str(error)) from None
         return pattern
+
+    @field_validator("format")
+    @classmethod
+    def _known_format(cls, name: str) -> str:
+        if name not in FORMATS:
+            raise ValueError(f"no format {name!r}: there are {', '.join(FORMATS)}")
+        return name
+
+    @model_validator(mode="after")
+    def _device_of_parts(self) -> Self:
+        parts = TopicPattern(self.pattern).names
+        for name in re.findall(r"{([^{}]*)}", self.device):
+            if name not in parts:
+                raise ValueError(f"device: the pattern {self.pattern!r} has no part {{{name}}}")
+        return self
+
+    @property
+    def names_device(self) -> bool:
+        """Whether the topic says which device publishes on it."""
+        return bool(self.device) or "device" in TopicPattern(self.pattern).names
 
     @field_validator("decoder")
     @classmethod
@@ -361,6 +404,8 @@ class Definition(Entry):
     """Which device a record is of, the first that is there; the topic's where absent."""
     time: Annotated[list[Time], BeforeValidator(_as_paths)] = []
     """The first that is there counts."""
+    gateway: Literal["registered", "any"] = "registered"
+    """Under which gateways a device that a payload names counts: the one registered for it, or any."""
     seq: Annotated[Pick | None, BeforeValidator(_as_path)] = None
     no_value: list[Scalar] = []
     text_numbers: bool = False
@@ -389,7 +434,7 @@ class Definition(Entry):
             raise ValueError("say how to read a payload: [[read]], or a decoder for every topic")
         named = bool(self.device) or all(read.device or read.ignore for read in self.read)
         for topic in self.topic:
-            if "device" not in TopicPattern(topic.pattern).names and (topic.decoder or not named):
+            if not topic.names_device and (topic.decoder or not named):
                 raise ValueError("no device: name one as {device} in the pattern or by `device`")
         return self
 

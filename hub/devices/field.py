@@ -11,7 +11,7 @@ from msgspec import Struct
 from hub.devices.definition import Each, Pick, Place, Scalar, Test, Time
 from hub.devices.path import MISSING, Get, Path
 from hub.devices.payload import Unusable, found, number
-from hub.devices.timestamp import NotATimeError, epoch_ns, iso_ns, pattern_ns
+from hub.devices.timestamp import NotATimeError, epoch_ns, hl7_ns, iso_ns, pattern_ns
 
 _NUMBER: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?", re.ASCII)
 _MAX_TEXT: Final = 400
@@ -50,7 +50,7 @@ def field(pick: Pick) -> Field:
     else:
         follow = place_of(pick).getter()
         get = lambda record: follow(record.value, record.root)  # noqa: E731
-    if not (pick.map or pick.replace or pick.suffix):
+    if not (pick.map or pick.replace or pick.suffix or pick.upper):
         return get
     return lambda record: _renamed(get(record), pick)
 
@@ -150,11 +150,13 @@ def _reader(entry: Time, site_zone: tzinfo) -> Callable[[object], int]:
     zone = None if not entry.zone else site_zone if entry.zone == "site" else ZoneInfo(entry.zone)
 
     def convert(sent: object) -> int:
-        if entry.style in ("rfc3339", "strptime"):
+        if entry.style in ("rfc3339", "hl7", "strptime"):
             if not isinstance(sent, str):
                 raise NotATimeError(f"expected a time as a string, found {found(sent)}")
             if entry.style == "rfc3339":
                 return iso_ns(sent.strip(), zone)
+            if entry.style == "hl7":
+                return hl7_ns(sent.strip(), zone)
             return pattern_ns(sent.strip(), entry.pattern, zone or site_zone)
         if isinstance(sent, str) and sent.strip().lstrip("-").isdecimal() and len(sent) < 30:
             return epoch_ns(int(sent), entry.style)
@@ -173,6 +175,8 @@ def _renamed(sent: object, pick: Pick) -> object:
     for old, new in pick.replace.items():
         word = word.replace(old, new)
     word = word.removesuffix(pick.suffix)
+    if pick.upper:
+        word = word.upper()
     if not pick.map:
         return word
     if word in pick.map:

@@ -11,7 +11,8 @@ from hub.devices.definition import Alarm, Pick, Sighting, Status, Waveform
 from hub.devices.field import Field, Record, field, is_one_of, number_in, place_of, scalars, text, where
 from hub.devices.path import MISSING
 from hub.devices.payload import found
-from hub.model import Presence, Priority
+from hub.model import Kind, Presence, Priority
+from hub.vocabulary import PARAMETERS
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _STATES: Final = ("online", "offline", "standby")
@@ -76,6 +77,7 @@ def alarm(entry: Alarm) -> Emit:
     follow = path.getter()
     present, absent = scalars(entry.present), scalars(entry.absent)
     condition, priority, words = _Part(entry.condition), _Part(entry.priority), _part(entry.text)
+    kind, parameter = _Part(entry.kind), _part(entry.parameter)
 
     def emit(record: Record, frame: Frame) -> None:
         sent = follow(record.value, record.root)
@@ -93,12 +95,10 @@ def alarm(entry: Alarm) -> Emit:
         # An alarm counts even where its priority or its text is unusable.
         grade = priority.get(record, frame, _priority) or "medium"
         said = (_maybe(words, record, frame, text) or "")[:200] if presence == "present" else ""
+        of = _maybe(parameter, record, frame, _parameter)
+        sort = kind.get(record, frame, _kind) or "technical"
         if name is not None:
-            frame.items.append(
-                AlarmSent(
-                    name, presence, grade, entry.kind, entry.parameter, said, frame.time_ns, frame.device
-                )
-            )
+            frame.items.append(AlarmSent(name, presence, grade, sort, of, said, frame.time_ns, frame.device))
 
     return emit
 
@@ -174,6 +174,18 @@ def _priority(sent: object) -> Priority:
     if sent in get_args(Priority):
         return cast("Priority", sent)
     raise ValueError(f"expected one of {', '.join(get_args(Priority))}; see `map`")
+
+
+def _kind(sent: object) -> Kind:
+    if sent in get_args(Kind):
+        return cast("Kind", sent)
+    raise ValueError(f"expected one of {', '.join(get_args(Kind))}; see `map`")
+
+
+def _parameter(sent: object) -> str:
+    if isinstance(sent, str) and sent in PARAMETERS:
+        return sent
+    raise ValueError("expected a name of the vocabulary; see `map`")
 
 
 def _state(sent: object) -> str:

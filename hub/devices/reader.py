@@ -42,6 +42,9 @@ class Reader:
         for each, kinds in self._groups:
             for place, element in each.each(root):
                 found_any = True
+                if isinstance(element, Unusable):
+                    items.append(Refused(place, element.reason))
+                    continue
                 record = Record(element, root, place, parts)
                 taken = False
                 for kind in kinds:
@@ -84,9 +87,6 @@ class _Kind:
         """Append what a record holds, and what of it can't be used."""
         if self._ignore:
             return
-        if isinstance(record.value, Unusable):
-            items.append(Refused(record.place, record.value.reason))
-            return
         device: str | None = None
         if self._device is not None:
             device, place, reason = self._device(record)
@@ -99,20 +99,20 @@ class _Kind:
             kept = f"{reason}; the values are kept with the time of receipt"
             items.append(Refused(place, kept, device))
         frame = Frame(device, time_ns, self._seq_of(record, items, device), items)
-        if self._values:
-            self._observe(record, frame)
+        ignored = bool(self._values) and self._observe(record, frame)
         for emit in self._emits:
             emit(record, frame)
-        if len(items) == before:
+        if len(items) == before and not ignored:
             reason = f"holds nothing that the definition reads: found {found(record.value)}"
             items.append(Refused(record.place, reason, device))
 
-    def _observe(self, record: Record, frame: Frame) -> None:
+    def _observe(self, record: Record, frame: Frame) -> bool:
+        """Append the values of a record; tell whether it holds some that the definition ignores."""
         values = Values()
         for read in self._values:
             read(record, values, frame)
         if not values.values:
-            return
+            return values.ignored
         channel = "observations"
         if self._channel is not None:
             try:
@@ -122,7 +122,7 @@ class _Kind:
                 channel = ""
             if not is_id(channel):
                 frame.refuse(record.place, "expected a channel of the characters A-Z a-z 0-9 _ -")
-                return
+                return values.ignored
         frame.items.append(
             Observed(
                 values.values,
@@ -134,6 +134,7 @@ class _Kind:
                 channel,
             )
         )
+        return values.ignored
 
     def _seq_of(self, record: Record, items: list[Item], device: str | None) -> int:
         if self._seq is None or self._seq_pick is None:

@@ -14,6 +14,9 @@ MAX_NS: Final = 2**63 - 1
 
 _SCALES: Final = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
 _LOCAL: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d")
+_HL7: Final = re.compile(
+    r"(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(?:(\d\d)(?:\.(\d{1,9}))?)?(?:([+-]\d\d)([0-5]\d))?", re.ASCII
+)
 _TAIL: Final = re.compile(r"(?:\.(\d+))?([Zz]|([+-])(\d\d):?([0-5]\d))?", re.ASCII)
 _CACHED: Final = 4096
 
@@ -60,6 +63,21 @@ def iso_ns(text: str, zone: tzinfo | None) -> int:
     _remember(_seconds, head, base)
     _remember(_fractions, tail, ns)
     return time_ns
+
+
+def hl7_ns(text: str, zone: tzinfo | None) -> int:
+    """Return the time of an HL7 v2 DTM, at least to the minute: `20210425230331.496-0400`.
+
+    `zone` is for texts without one, None refuses them. Raises NotATimeError.
+    """
+    found = _HL7.fullmatch(text)
+    if found is None:
+        raise NotATimeError(
+            "expected an HL7 time to the minute at least, for instance 20210425230331.496-0400"
+        )
+    year, month, day, hour, minute, second, fraction, offset, minutes = found.groups()
+    iso = f"{year}-{month}-{day}T{hour}:{minute}:{second or '00'}.{fraction or '0'}"
+    return iso_ns(iso + (f"{offset}:{minutes}" if offset else ""), zone)
 
 
 def epoch_ns(number: float, unit: str) -> int:

@@ -1,22 +1,29 @@
 """`[[read.value]]` compiled: one value of one parameter, or of the parameter that the payload names."""
 
+import re
 from collections.abc import Callable
 from math import isnan
+from typing import Final
 
 from hub.devices.definition import Definition, Named, Value
 from hub.devices.field import Record, field, number_in, place_of, text, where
 from hub.devices.parts import Frame
 from hub.devices.path import MISSING
-from hub.devices.payload import found
-from hub.vocabulary import PARAMETERS, Parameter
+from hub.devices.payload import Unusable, found
+from hub.vocabulary import PARAMETERS, Parameter, by_mdc, unknown
+
+_CODE: Final = re.compile(r"[A-Za-z0-9_]{1,40}")
+_LOOK_UPS: Final[dict[str, Callable[[str], Parameter | None]]] = {"mdc": by_mdc, "name": PARAMETERS.get}
 
 
 class Values:
     """What one record gave so far."""
 
-    __slots__ = ("quality", "units", "values")
+    __slots__ = ("ignored", "quality", "units", "values")
 
     def __init__(self) -> None:
+        self.ignored = False
+        """Whether there is something that the definition says to ignore."""
         self.values: dict[str, float | str | None] = {}
         self.units: dict[str, str] = {}
         self.quality: dict[str, str] = {}
@@ -43,6 +50,7 @@ def value(entry: Value, definition: Definition) -> ReadValue:
         try:
             target = fixed or target_of(record)
             if target is None:
+                values.ignored = True
                 return
             parameter, unit, scale, offset = target
             usable = convert(sent, parameter)
@@ -125,16 +133,35 @@ def _parameter(entry: Value) -> tuple[Scaled | None, Callable[[Record], Scaled |
         for sent, target in named.map.items()
     }
 
+    look_up = _LOOK_UPS.get(named.codes or "")
+    scaled = constant, entry.scale, entry.offset
+
     def get(record: Record) -> Scaled | None:
         sent = follow(record.value, record.root)
         if sent is MISSING or sent is None:
             raise ValueError("nothing names its parameter")
-        target = targets.get(text(sent))
+        if isinstance(sent, Unusable):
+            raise ValueError(sent.reason)  # noqa: TRY004 - of what was sent, not of the program
+        name = text(sent)
+        target = targets.get(name)
+        if target is None and look_up is not None:
+            known = look_up(name)
+            if known is not None and known.kind != "waveform":
+                target = targets[name] = (known, *scaled)
         if target is None and named.other == "refuse":
+            if named.codes == "mdc":
+                raise ValueError(f"the vocabulary has no parameter for the MDC code {_shown(name)}")
+            if named.codes == "name":
+                raise ValueError(unknown(_shown(name)))
             raise ValueError("its parameter is not in the map of the definition; see `other`")
         return target
 
     return None, get
+
+
+def _shown(name: str) -> str:
+    # A code or a name of a metric, but what stands in its place is not the hub's to know.
+    return name if _CODE.fullmatch(name) else "that it gives"
 
 
 def _converter(entry: Value, definition: Definition) -> Callable[[object, Parameter], float | str | None]:

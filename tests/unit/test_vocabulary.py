@@ -188,3 +188,16 @@ def test_a_near_name_is_suggested():
     assert vocabulary.unknown("hart_rate") == "hart_rate is not in the vocabulary; did you mean heart_rate?"
     assert vocabulary.suggest("Heart-Rate") == "did you mean heart_rate?"
     assert vocabulary.unknown("qqqq") == "qqqq is not in the vocabulary"
+
+
+def test_mdc_units_are_found_by_code_and_by_reference_id():
+    assert vocabulary.MDC_UNITS["266016"] == vocabulary.MDC_UNITS["MDC_DIM_MMHG"] == "mm[Hg]"
+    assert vocabulary.by_mdc_name("MDC_ECG_HEART_RATE") is PARAMETERS["heart_rate"]
+    assert vocabulary.by_mdc_name("MDC_UNHEARD_OF") is None
+
+
+def test_the_sweep_catches_an_mdc_unit_that_no_parameter_takes():
+    document = tomllib.loads(SOURCE)
+    document["mdc_units"]["MDC_DIM_ODD"] = {"code": 270000, "unit": "furlong"}
+    with pytest.raises(VocabularyError, match="MDC_DIM_ODD: no parameter accepts"):
+        load(document)
