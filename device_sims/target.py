@@ -31,10 +31,12 @@ def parse_target(
     username: str | None = None,
     password_file: Path | None = None,
     ca_file: Path | None = None,
+    cert_file: Path | None = None,
+    key_file: Path | None = None,
 ) -> Target:
     """Read a broker URL such as mqtt://127.0.0.1:1883 or mqtts://broker.example:8883.
 
-    Raises InputError where the URL, the password file or the CA file can't be used.
+    Raises InputError where the URL or one of the files can't be used.
     """
     parts = urlsplit(url if "://" in url else f"mqtt://{url}")
     if parts.scheme not in _PORTS:
@@ -47,9 +49,9 @@ def parse_target(
         raise InputError(f"--broker {url}: it names no host; give mqtt://HOST:PORT")
     if parts.path.strip("/") or parts.query:
         raise InputError(f"--broker {url}: nothing may follow the port; give mqtt://HOST:PORT")
-    tls = _tls(ca_file) if parts.scheme == "mqtts" else None
-    if ca_file and tls is None:
-        raise InputError("--ca-file is for TLS: give --broker mqtts://HOST:PORT with it")
+    tls = _tls(ca_file, cert_file, key_file) if parts.scheme == "mqtts" else None
+    if tls is None and (ca_file or cert_file or key_file):
+        raise InputError("--ca-file, --cert-file and --key-file are for TLS: give --broker mqtts://HOST:PORT")
     password = unquote(parts.password) if parts.password else None
     if password_file:
         try:
@@ -62,10 +64,20 @@ def parse_target(
     return Target(parts.hostname, port or _PORTS[parts.scheme], tls, user, password)
 
 
-def _tls(ca_file: Path | None) -> ssl.SSLContext:
+def _tls(ca_file: Path | None, cert_file: Path | None, key_file: Path | None) -> ssl.SSLContext:
+    if key_file and not cert_file:
+        raise InputError("--key-file goes with --cert-file: give both")
     try:
-        return ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
+        context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
     except OSError as error:  # ssl.SSLError is one
         raise InputError(
             f"--ca-file {ca_file} can't be used: {error}; give a file of PEM certificates"
         ) from None
+    if cert_file:
+        try:
+            context.load_cert_chain(cert_file, key_file, password="")
+        except OSError as error:
+            raise InputError(
+                f"--cert-file {cert_file} can't be used: {error}; give a PEM certificate and its --key-file"
+            ) from None
+    return context

@@ -12,6 +12,7 @@ from device_sims.devices.device import Device, Publication
 from device_sims.devices.gateway import Beacon, Gateway
 from device_sims.devices.monitor import Monitor, PhilipsMonitor
 from device_sims.devices.pump import IomtPump, Pump
+from device_sims.devices.thermometer import Thermometer
 from device_sims.devices.ventilator import Ventilator
 from device_sims.noise import seed_of, uniform
 from device_sims.scenario import Scenario, load
@@ -19,6 +20,7 @@ from device_sims.target import Target
 
 MonitorFormat = Literal["native", "philips"]
 PumpFormat = Literal["native", "iomt"]
+GatewayFormat = Literal["native", "minew"]
 
 _WARDS = ("icu", "hdu", "med", "surg")
 _BEDS_PER_WARD = 6
@@ -58,6 +60,9 @@ class Plan:
     nibp_s: float = 300.0
     hour: float = 12.0
     """Hour of the day at the start."""
+    gateway_format: GatewayFormat = "native"
+    thermometers: int = 0
+    """How many beds, from the first on, have a spot-check thermometer."""
 
 
 @dataclass
@@ -126,6 +131,13 @@ def build(plan: Plan) -> list[tuple[Bed, Device]]:
             else IomtPump(bed.ward, f"pump-{bed.name}", bed.scenario.pump, "saline")
         )
         devices += [(bed, monitor), (bed, pump)]
+        if index < plan.thermometers:
+            name = f"therm-{bed.name}"
+            fahrenheit = index % 2 == 1  # some are set so: the unit travels with the value
+            thermometer = Thermometer(
+                plan.site, bed.ward, name, patient, fahrenheit=fahrenheit, hour=plan.hour
+            )
+            devices.append((bed, thermometer))
         if bed.ward == "icu" and bed.name[-1] in "13579":
             devices.append(
                 (bed, Ventilator(plan.site, bed.ward, f"vent-{bed.name}", patient, hour=plan.hour))
@@ -145,7 +157,18 @@ def _gateways(plan: Plan) -> list[tuple[Bed, Device]]:
         for room in dict.fromkeys(name for _, name in beacon_plan.rooms):
             found.setdefault((bed.ward, room), (bed, []))[1].append(beacon)
     return [
-        (bed, Gateway(plan.site, ward, f"gw-{ward}-{room}", room, beacons, seed=bed.seed))
+        (
+            bed,
+            Gateway(
+                plan.site,
+                ward,
+                f"gw-{ward}-{room}",
+                room,
+                beacons,
+                seed=bed.seed,
+                minew=plan.gateway_format == "minew",
+            ),
+        )
         for (ward, room), (bed, beacons) in found.items()
     ]
 

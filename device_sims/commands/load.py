@@ -17,7 +17,14 @@ from rich.console import Console
 from rich.table import Table
 
 from device_sims.client import probe
-from device_sims.commands.options import CaFileOption, PasswordFileOption, UsernameOption, identity
+from device_sims.commands.options import (
+    CaFileOption,
+    CertFileOption,
+    KeyFileOption,
+    PasswordFileOption,
+    UsernameOption,
+    identity,
+)
 from device_sims.errors import InputError
 from device_sims.load.expect import Expectation, parse_expectations
 from device_sims.load.faults import KINDS, Fault, parse_fault
@@ -30,7 +37,6 @@ from device_sims.load.processes import listener
 from device_sims.load.report import page
 from device_sims.load.run import LoadRun, check_limits
 from device_sims.progress import PhaseBar
-from device_sims.target import parse_target
 
 _DEVICES_A_WORKER = 15_000
 _MESSAGES_A_WORKER = 40_000
@@ -115,6 +121,8 @@ def load(
     username: UsernameOption = None,
     password_file: PasswordFileOption = None,
     ca_file: CaFileOption = None,
+    cert_file: CertFileOption = None,
+    key_file: KeyFileOption = None,
     hub_pid: Annotated[int | None, typer.Option(help="Process to watch. Default: who listens there.")] = None,
     broker_pid: Annotated[list[int] | None, typer.Option(help="The same for the brokers.")] = None,
     drain: Annotated[
@@ -149,7 +157,8 @@ def load(
         raise InputError("give --hub or --with-hub, not both")
     if find_highest and not expectations:
         raise InputError("--find-max needs limits that can break: give --expect")
-    endpoints = _endpoints(brokers, username, password_file, ca_file, default=not with_hub)
+    files = [str(file) if file else None for file in (password_file, ca_file, cert_file, key_file)]
+    endpoints = _endpoints(brokers, username, files, default=not with_hub)
     if workers is None:
         workers = max(-(-devices // _DEVICES_A_WORKER), int(devices * rate / _MESSAGES_A_WORKER) + 1)
     if sources is None:
@@ -226,23 +235,14 @@ def _test(
 
 
 def _endpoints(
-    brokers: str | None,
-    username: str | None,
-    password_file: Path | None,
-    ca_file: Path | None,
-    *,
-    default: bool,
+    brokers: str | None, username: str | None, files: list[str | None], *, default: bool
 ) -> tuple[Endpoint, ...]:
+    """`files`: of the password, the CA, the certificate and its key; the last three are for TLS alone."""
     urls = [url.strip() for url in (brokers or "").split(",") if url.strip()]
     if not urls and default:
         urls = ["mqtt://127.0.0.1:1883"]
     return tuple(
-        Endpoint(
-            url,
-            username,
-            str(password_file) if password_file else None,
-            str(ca_file) if ca_file and url.startswith("mqtts:") else None,
-        )
+        Endpoint(url, username, *(files if url.startswith("mqtts:") else [files[0], None, None, None]))
         for url in urls
     )
 
@@ -250,9 +250,7 @@ def _endpoints(
 def _check_brokers(plan: LoadPlan) -> None:
     """Try address and login of each broker once, before anything depends on them."""
     for endpoint in plan.endpoints:
-        secret = Path(endpoint.password_file) if endpoint.password_file else None
-        ca_file = Path(endpoint.ca_file) if endpoint.ca_file else None
-        uvloop.run(probe(parse_target(endpoint.url, endpoint.username, secret, ca_file)))
+        uvloop.run(probe(endpoint.target()))
 
 
 @contextlib.contextmanager

@@ -21,6 +21,10 @@ PasswordFileOption = Annotated[
 CaFileOption = Annotated[
     Path | None, typer.Option(metavar="FILE", help="PEM certificates to trust, for mqtts://.")
 ]
+CertFileOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="PEM certificate of the devices, where the broker asks.")
+]
+KeyFileOption = Annotated[Path | None, typer.Option(metavar="FILE", help="PEM key of --cert-file.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One line of JSON on standard output at the end.")]
 
 

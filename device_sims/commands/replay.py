@@ -16,7 +16,9 @@ from device_sims.clock import Clock
 from device_sims.commands.options import (
     BrokerOption,
     CaFileOption,
+    CertFileOption,
     JsonOption,
+    KeyFileOption,
     PasswordFileOption,
     UsernameOption,
     identity,
@@ -61,6 +63,8 @@ def replay(
     username: UsernameOption = None,
     password_file: PasswordFileOption = None,
     ca_file: CaFileOption = None,
+    cert_file: CertFileOption = None,
+    key_file: KeyFileOption = None,
     window: Annotated[
         int, typer.Option(min=1, max=10000, help="Messages that may await their acknowledgement.")
     ] = 200,
@@ -88,7 +92,7 @@ def replay(
 
         ward-sims replay s00001-2896-10-10-00-31n --site main --area icu --device mimic-1 --speed 0
     """
-    target = parse_target(broker, username, password_file, ca_file)
+    target = parse_target(broker, username, password_file, ca_file, cert_file, key_file)
     clock = Clock(speed, moment_ms("--epoch", epoch), moment_ms("--start", start))
     places = [
         Device(identity("--site", site), identity("--area", area), name) for name in _names(device, files)

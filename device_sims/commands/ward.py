@@ -18,7 +18,9 @@ from device_sims.clock import Clock
 from device_sims.commands.options import (
     BrokerOption,
     CaFileOption,
+    CertFileOption,
     JsonOption,
+    KeyFileOption,
     PasswordFileOption,
     UsernameOption,
     identity,
@@ -27,7 +29,7 @@ from device_sims.commands.options import (
 from device_sims.devices.device import Publication
 from device_sims.scenario import names
 from device_sims.target import parse_target
-from device_sims.ward import MonitorFormat, Plan, PumpFormat, WardRun, plan_beds
+from device_sims.ward import GatewayFormat, MonitorFormat, Plan, PumpFormat, WardRun, plan_beds
 from device_sims.ward_table import table
 
 
@@ -61,6 +63,10 @@ def ward(
     ] = 0,
     monitor_format: Annotated[MonitorFormat, typer.Option(help="What the monitors speak.")] = "native",
     pump_format: Annotated[PumpFormat, typer.Option(help="What the pumps speak.")] = "native",
+    gateway_format: Annotated[GatewayFormat, typer.Option(help="What the beacon gateways speak.")] = "native",
+    thermometers: Annotated[
+        int, typer.Option(min=0, help="How many beds, from the first on, have a spot-check thermometer.")
+    ] = 0,
     epoch: Annotated[
         str | None,
         typer.Option(metavar="RFC3339", help="Device clock = EPOCH + (wall clock - EPOCH) * SPEED."),
@@ -68,6 +74,8 @@ def ward(
     username: UsernameOption = None,
     password_file: PasswordFileOption = None,
     ca_file: CaFileOption = None,
+    cert_file: CertFileOption = None,
+    key_file: KeyFileOption = None,
     acked_log: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Append one JSON line for each acknowledged observation."),
@@ -87,7 +95,7 @@ def ward(
 
         ward-sims ward --broker mqtts://broker.example:8883 --username sims --password-file pw
     """
-    target = parse_target(broker, username, password_file, ca_file)
+    target = parse_target(broker, username, password_file, ca_file, cert_file, key_file)
     plan = Plan(
         identity("--site", site),
         plan_beds(beds, seed, scenario or (), lead),
@@ -96,6 +104,8 @@ def ward(
         waveforms,
         nibp,
         hour,
+        gateway_format,
+        thermometers,
     )
     clock = Clock(speed, moment_ms("--epoch", epoch))
     with ExitStack() as stack:

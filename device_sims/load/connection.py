@@ -182,10 +182,13 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Say CONNECT."""
         self._transport = cast("asyncio.Transport", transport)
-        self._transport.set_write_buffer_limits(high=0)
-        # uvloop's TLS transport would encrypt: nothing may pass it by.
+        # What TLS encrypts may not pass it by.
         self._direct = transport.get_extra_info("ssl_object") is None
-        self._fd = transport.get_extra_info("socket").fileno() if self._direct else -1
+        self._fd = -1
+        if self._direct:
+            self._fd = transport.get_extra_info("socket").fileno()
+            # Nor may a write on the socket pass by what the transport still holds: hold back while it does.
+            self._transport.set_write_buffer_limits(high=0)
         self._inbox = b""
         self._transport.write(self._hello)
 

@@ -77,8 +77,9 @@ def _settings(data: Path, http: int, mqtt: int, endpoints: tuple[Endpoint, ...])
         brokers = []
         for endpoint in endpoints:
             parts = [f'url = "{endpoint.url}"']
-            parts += [f'password_file = "{endpoint.password_file}"'] if endpoint.password_file else []
-            parts += [f'ca_file = "{endpoint.ca_file}"'] if endpoint.ca_file else []
+            keys = ("password_file", "ca_file", "cert_file", "key_file")
+            files = {key: file for key in keys if (file := getattr(endpoint, key))}
+            parts += [f'{key} = "{Path(file).resolve()}"' for key, file in files.items()]
             brokers.append("{ " + ", ".join(parts) + " }")
         lines.append(f"brokers = [{', '.join(brokers)}]")
     lines += ["[http]", f"port = {http}", "[embedded_broker]", f"port = {mqtt}"]

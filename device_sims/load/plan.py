@@ -6,8 +6,10 @@ how a reconnect can send it again and how the reckoning knows what the hub must 
 
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
 from device_sims.errors import InputError
+from device_sims.target import Target, parse_target
 from hub.mqtt.packets import publish
 
 TICK_MS = 5
@@ -55,6 +57,13 @@ class Endpoint:
     username: str | None = None
     password_file: str | None = None
     ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+
+    def target(self) -> Target:
+        """Read it. Raises InputError where the address or a file can't be used."""
+        files = (self.password_file, self.ca_file, self.cert_file, self.key_file)
+        return parse_target(self.url, self.username, *(Path(file) if file else None for file in files))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ import ssl
 import time
 from array import array
 from multiprocessing.connection import Connection as Pipe
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -20,7 +19,7 @@ from device_sims.client import connect_packet
 from device_sims.devices.device import Publication
 from device_sims.load.connection import Connection, Ledger
 from device_sims.load.plan import BIRTH_ID, TICK_MS, LoadPlan, time_part
-from device_sims.target import Target, parse_target
+from device_sims.target import Target
 from hub.mqtt.packets import publish
 
 log = logging.getLogger(__name__)
@@ -51,15 +50,7 @@ class Worker:
 
     def __init__(self, plan: LoadPlan, number: int) -> None:
         self._plan = plan
-        self._targets = [
-            parse_target(
-                endpoint.url,
-                endpoint.username,
-                Path(endpoint.password_file) if endpoint.password_file else None,
-                Path(endpoint.ca_file) if endpoint.ca_file else None,
-            )
-            for endpoint in plan.endpoints
-        ]
+        self._targets = [endpoint.target() for endpoint in plan.endpoints]
         self.ledger = Ledger()
         tails = plan.tails()
         self.connections = [self._connection(j, tails) for j in plan.devices_of(number)]

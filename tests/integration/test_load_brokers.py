@@ -6,16 +6,21 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from servers import Mosquitto, embedded_broker, free_port, mosquitto
-from sims_watcher import Watcher
 
+from device_sims.client import probe
+from device_sims.errors import BrokerError
 from device_sims.load.faults import Fault
 from device_sims.load.outcome import Outcome
 from device_sims.load.plan import FIRST_SEQ, Endpoint, LoadPlan
 from device_sims.load.run import LoadRun, check_limits
+from device_sims.target import parse_target
+from tests.certificates import Authority
+from tests.servers import Mosquitto, embedded_broker, free_port, mosquitto
+from tests.sims_watcher import Watcher
 
 pytestmark = pytest.mark.integration
 
@@ -195,6 +200,16 @@ def test_the_command_writes_its_result_and_fails_what_is_not_met(tmp_path: Path)
     assert "20 devices" in (tmp_path / "load.html").read_text()
 
 
+def test_the_search_raises_the_rate_until_a_limit_breaks(tmp_path: Path) -> None:
+    with mosquitto(tmp_path, persistence=False) as server:
+        where = ["--brokers", server.url, "--devices", 20, "--rate", 5, "--duration", 1, "--ramp", 1000]
+        files = ["--json", tmp_path / "load.json", "--report", tmp_path / "load.html"]
+        done = load_command(*where, *files, "--find-max", "--expect", "target_rate<150")
+    assert done.returncode == 0, done.stderr
+    assert 140 <= json.loads((tmp_path / "load.json").read_text())["target_rate"] < 150
+    assert "broke target_rate" in (tmp_path / "load.html").read_text()
+
+
 def test_what_can_not_work_is_told_before_the_run(tmp_path: Path) -> None:
     port = free_port()
     nowhere = load_command("--brokers", f"mqtt://127.0.0.1:{port}", "--devices", 5)
@@ -219,3 +234,27 @@ def test_a_refused_login_is_told_before_the_run(tmp_path: Path) -> None:
 
 def test_enough_open_files_are_asked_for() -> None:
     check_limits(plan(1883, devices=2000))
+
+
+async def test_every_connection_may_be_encrypted_and_show_a_certificate(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    cert_file, key_file = authority.sign("localhost")
+    device_cert, device_key = authority.sign("devices")
+    lines = (
+        "allow_anonymous true",
+        f"cafile {authority.file}",
+        f"certfile {cert_file}",
+        f"keyfile {key_file}",
+        "require_certificate true",
+    )
+    with mosquitto(tmp_path, *lines, persistence=False) as server:
+        url = f"mqtts://localhost:{server.port}"
+        files = {"ca_file": authority.file, "cert_file": device_cert, "key_file": device_key}
+        endpoint = Endpoint(url, **{name: str(file) for name, file in files.items()})
+        result = (await asyncio.to_thread(run, replace(plan(1), endpoints=(endpoint,)))).result
+        with pytest.raises(BrokerError):
+            await probe(parse_target(url, ca_file=authority.file))
+        with pytest.raises(BrokerError, match="--ca-file"):
+            await probe(parse_target(url))
+    assert result["published"] == result["acknowledged"] == 600
+    assert result["strange_packets"] == 0

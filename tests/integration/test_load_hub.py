@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from servers import mosquitto
 
 from device_sims.load.own_hub import own_hub
+from tests.servers import mosquitto
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 

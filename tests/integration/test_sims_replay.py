@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from servers import embedded_broker, free_port, mosquitto
-from sims_watcher import Watcher
+
+from tests.servers import embedded_broker, free_port, mosquitto
+from tests.sims_watcher import Watcher
 
 pytestmark = pytest.mark.integration
 

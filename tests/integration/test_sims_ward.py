@@ -9,13 +9,13 @@ import time
 from pathlib import Path
 
 import pytest
-from servers import embedded_broker, free_port, mosquitto
-from sims_watcher import Watcher, until
 
 from device_sims.client import DeviceClient, probe
 from device_sims.devices.device import Publication
 from device_sims.errors import BrokerError
 from device_sims.target import parse_target
+from tests.servers import embedded_broker, free_port, mosquitto
+from tests.sims_watcher import Watcher, until
 
 pytestmark = pytest.mark.integration
 

@@ -1,6 +1,6 @@
 import importlib.util
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 from device_sims.scenario import names
 
@@ -16,4 +16,4 @@ def test_the_page_of_the_scenarios_and_its_plots_are_the_generated_ones() -> Non
     for path, text in files.items():
         assert path.read_text(encoding="utf-8") == text, "run python docs/generate/scenarios.py"
         if path.suffix == ".svg":
-            ElementTree.fromstring(text)
+            ET.fromstring(text)

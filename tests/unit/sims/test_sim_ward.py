@@ -38,6 +38,20 @@ def test_scenarios_are_dealt_in_turn_and_begin_ahead_of_their_truth() -> None:
 
 
 def test_every_device_of_a_ward_has_its_own_name() -> None:
-    ids = [device.id for _, device in build(Plan("main", plan_beds(20, 1, ["wandering", "stable"])))]
+    beds = plan_beds(20, 1, ["wandering", "stable"])
+    ids = [device.id for _, device in build(Plan("main", beds, thermometers=2))]
     assert len(ids) == len(set(ids))
-    assert {"mon-icu-01", "pump-icu-01", "vent-icu-01", "gw-icu-corridor"} <= set(ids)
+    assert {"mon-icu-01", "pump-icu-01", "vent-icu-01", "gw-icu-corridor", "therm-icu-02"} <= set(ids)
+
+
+def test_devices_speak_the_formats_that_the_plan_names() -> None:
+    plan = Plan(
+        "main",
+        plan_beds(1, 1, ["wandering"]),
+        monitor_format="philips",
+        pump_format="iomt",
+        gateway_format="minew",
+    )
+    topics = {p.topic for _, device in build(plan) for p in device.tick(0.0, 1_795_488_192_123)}
+    assert {"mon-icu-01/Numeric", "iomt/telemetry/icu/pump-icu-01"} <= topics
+    assert any(topic.startswith("/gw/") for topic in topics)
