@@ -119,7 +119,7 @@ class Monitor:
 
 
 class PhilipsMonitor:
-    """A Philips IntelliVue read by VSCapture: `{topic}/Numeric`, all strings, retained, `-` for no value."""
+    """A Philips IntelliVue read by VSCapture: all strings, retained, `-` for no value."""
 
     will = None
 
@@ -158,7 +158,7 @@ class PhilipsMonitor:
             }
             for name, value in values.items()
         ]
-        return [Publication(f"{self.id}/Numeric", msgspec.json.encode(records), 1, retain=True)]
+        return [Publication(f"intellivue/{self.id}/Numeric", msgspec.json.encode(records), 1, retain=True)]
 
 
 def _day_first(at_ms: int) -> str:

@@ -115,7 +115,7 @@ def test_the_philips_monitor_sends_strings_and_a_dash_for_no_value() -> None:
     (said,) = PhilipsMonitor("monitor-7", patient).tick(5, NOW)
     values = {record["PhysioID"]: record["Value"] for record in json.loads(said.payload)}
     assert said.retain
-    assert said.topic == "monitor-7/Numeric"
+    assert said.topic == "intellivue/monitor-7/Numeric"
     assert values["NOM_PULS_OXIM_SAT_O2"] == "-"
     assert values["NOM_RESP_RATE"].isdigit()
     assert json.loads(said.payload)[0]["Timestamp"] == "24-11-2026 02:43:12.123"

@@ -53,5 +53,5 @@ def test_devices_speak_the_formats_that_the_plan_names() -> None:
         gateway_format="minew",
     )
     topics = {p.topic for _, device in build(plan) for p in device.tick(0.0, 1_795_488_192_123)}
-    assert {"mon-icu-01/Numeric", "iomt/telemetry/icu/pump-icu-01"} <= topics
+    assert {"intellivue/mon-icu-01/Numeric", "iomt/telemetry/icu/pump-icu-01"} <= topics
     assert any(topic.startswith("/gw/") for topic in topics)
