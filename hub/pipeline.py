@@ -1,6 +1,7 @@
 """The line: receive, decode, normalise, attribute, alarms and live values, journal, acknowledge."""
 
-from asyncio import Future
+import logging
+from asyncio import Future, get_running_loop
 from collections.abc import Callable
 from functools import partial
 
@@ -12,13 +13,18 @@ from hub.clock import SECOND_NS, Now
 from hub.device import Device
 from hub.devices.decode import Refused
 from hub.failpoint import failpoint
-from hub.intake import Intake, Taken
+from hub.intake import Intake, Taken, empty_batch
 from hub.journal import Journal
 from hub.live import Live
-from hub.model import DeviceStatus, Reading
+from hub.model import DeviceStatus, Reading, Rejection
 from hub.mqtt.session import Delivery, Session
 from hub.roster import Roster
 
+log = logging.getLogger(__name__)
+
+GATHER_S = 0.004
+"""How long a delivery waits for others before it goes to the journal. Alarms don't wait for it."""
+GATHER_MESSAGES = 1000
 TellRejects = Callable[[Device, str, list[Refused]], None]
 
 
@@ -33,6 +39,34 @@ class Counts(Struct):
     durable: int = 0
     """Readings that the journal holds."""
     live_lane: int = 0
+
+
+class _Gathered:
+    """Deliveries that share a row of the journal."""
+
+    def __init__(self) -> None:
+        self.taken = Taken(empty_batch(0), [], [])
+        self.deliveries: list[Delivery] = []
+        self.messages = 0
+        self.written = False
+        self.refused = False
+        """True once the journal could not take it as it was."""
+
+    def add(self, delivery: Delivery, taken: Taken) -> None:
+        """Add a delivery; the first one's batch takes in the others'."""
+        if not self.deliveries:
+            self.taken = taken
+        else:
+            mine, other = self.taken.batch, taken.batch
+            mine.readings += other.readings
+            mine.waveforms += other.waveforms
+            mine.statuses += other.statuses
+            mine.device_alarms += other.device_alarms
+            mine.sightings += other.sightings
+            mine.rejections += other.rejections
+            self.taken.devices += taken.devices
+        self.deliveries.append(delivery)
+        self.messages += len(delivery.messages)
 
 
 class Line:
@@ -68,6 +102,7 @@ class Line:
         self._max_pending = max_pending
         self._keep_raw = keep_raw
         self._pending = 0
+        self._gathered: _Gathered | None = None
         self._held_back: set[Session] = set()
 
     @property
@@ -83,10 +118,9 @@ class Line:
         self._tell(taken)
         self._on_told((self._now_ns() - delivery.received_ns) / SECOND_NS)
         failpoint("line:told")
-        durable = self._journal.append(taken.batch, messages if self._keep_raw else ())
-        durable.add_done_callback(partial(self._acknowledge, delivery, taken))
         self._count(taken, len(messages))
         self._pending += len(messages)
+        self._gather(delivery, taken)
         if self._pending > self._max_pending:
             self._held_back.add(delivery.session)
             delivery.session.pause()
@@ -95,6 +129,26 @@ class Line:
         """Take what the live lane delivered: for alarms and live values; the same comes again to be kept."""
         self._tell(self._intake.take(delivery.messages, delivery.received_ns, journalled=False))
         self.counts.live_lane += len(delivery.messages)
+
+    def _gather(self, delivery: Delivery, taken: Taken) -> None:
+        """Let deliveries that come within a few milliseconds share a row of the journal and its fsync."""
+        if self._gathered is None:
+            self._gathered = _Gathered()
+            get_running_loop().call_later(GATHER_S, self._write, self._gathered)
+        self._gathered.add(delivery, taken)
+        if self._gathered.messages >= GATHER_MESSAGES:
+            self._write(self._gathered)
+
+    def _write(self, gathered: "_Gathered") -> None:
+        """Hand what was gathered to the journal, once."""
+        if self._gathered is gathered:
+            self._gathered = None
+        if gathered.written:
+            return
+        gathered.written = True
+        raw = [message for delivery in gathered.deliveries for message in delivery.messages]
+        durable = self._journal.append(gathered.taken.batch, raw if self._keep_raw else ())
+        durable.add_done_callback(partial(self._acknowledge, gathered))
 
     def _tell(self, taken: Taken) -> None:
         """Let alarms and live values follow: at once, before any disk or database."""
@@ -141,19 +195,40 @@ class Line:
         device.interval_s = status.interval_s or device.interval_s
         self._conditions.status(device, status, status.received_ns)
 
-    def _acknowledge(self, delivery: Delivery, taken: Taken, durable: Future[int]) -> None:
-        if durable.cancelled():
-            return  # the hub is stopping; the broker sends these again
+    def _acknowledge(self, gathered: "_Gathered", durable: Future[int]) -> None:
+        if durable.cancelled() or durable.exception() is not None:
+            self._keep_as_rejects(gathered)
+            return
         failpoint("line:durable")
-        delivery.acknowledge()
+        for delivery in gathered.deliveries:
+            delivery.acknowledge()
         failpoint("line:acknowledged")
-        self.counts.durable += len(taken.batch.readings)
-        self._on_durable(taken)
-        self._pending -= len(delivery.messages)
+        self.counts.durable += len(gathered.taken.batch.readings)
+        self._on_durable(gathered.taken)
+        self._pending -= gathered.messages
         if self._held_back and self._pending < self._max_pending // 2:
             for session in self._held_back:
                 session.resume()
             self._held_back.clear()
+
+    def _keep_as_rejects(self, gathered: "_Gathered") -> None:
+        """Keep messages that the journal could not take as a batch; if it stops, leave them unacknowledged.
+
+        A batch that can't be encoded would come again for ever.
+        """
+        if gathered.refused:
+            return
+        log.error("a batch can't be recorded; its messages are kept in the rejects")
+        batch = empty_batch(gathered.taken.batch.received_ns)
+        reason = "the hub could not record what it made of this message; see its log, then replay the reject"
+        batch.rejections = [
+            Rejection(message.topic, message.payload, "$", reason, batch.received_ns)
+            for delivery in gathered.deliveries
+            for message in delivery.messages
+        ]
+        gathered.taken = Taken(batch, [], [])
+        gathered.refused = True
+        self._journal.append(batch).add_done_callback(partial(self._acknowledge, gathered))
 
     def _count(self, taken: Taken, messages: int) -> None:
         counts, readings = self.counts, taken.batch.readings

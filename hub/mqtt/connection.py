@@ -82,8 +82,7 @@ class Connection(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         """Write what was held back."""
         self._writing_held = False
-        held, self._held_acks = self._held_acks, []
-        self.acknowledge(held)
+        self._write_acks()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Note why it ended."""
@@ -104,11 +103,10 @@ class Connection(asyncio.BufferedProtocol):
         """Send the PUBACKs in one write; False where the connection has gone."""
         if self._over or not self._transport:
             return False
-        if self._writing_held:
-            # Bounded by the broker: it has at most 65,535 messages out that aren't acknowledged.
-            self._held_acks += packet_ids
-        elif packet_ids:
-            self._transport.write(pubacks(packet_ids))
+        # Bounded by the broker: it has at most 65,535 messages out that aren't acknowledged.
+        if not self._held_acks and packet_ids and not self._writing_held:
+            asyncio.get_running_loop().call_soon(self._write_acks)
+        self._held_acks += packet_ids
         return True
 
     def pause(self) -> None:
@@ -157,6 +155,7 @@ class Connection(asyncio.BufferedProtocol):
         """Say DISCONNECT where there is someone to hear it, and close."""
         if not self._transport:
             return
+        self._write_acks()
         self.send(DISCONNECT)
         self._over = True
         self._transport.close()
@@ -164,6 +163,12 @@ class Connection(asyncio.BufferedProtocol):
             await asyncio.wait({self.ended}, timeout=_FAREWELL_S)
         finally:
             self._transport.abort()
+
+    def _write_acks(self) -> None:
+        """Write every acknowledgement of this turn of the loop at once."""
+        if self._held_acks and not self._writing_held and self._transport and not self._over:
+            held, self._held_acks = self._held_acks, []
+            self._transport.write(pubacks(held))
 
     def _go_on(self) -> None:
         self._drain()

@@ -1,0 +1,76 @@
+"""`make bench`: measures the hub on this machine, prints a table and writes build/bench.json."""
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import uvloop
+from rich.console import Console
+from rich.table import Table
+
+from tests.bench.line import measure_line
+from tests.bench.plain import measure_plain
+from tests.bench.size import measure_size
+from tests.bench.whole import measure_steady, measure_throughput
+
+AIMS = {
+    "line_us_per_message": "<= 15",
+    "throughput_ratio_nats": ">= 0.6",
+    "throughput_ratio_mosquitto": ">= 0.6",
+    "plain_way_cpu_ratio": ">= 50",
+    "alarm_p99_ms": "< 250",
+    "rss_mb_10k_devices": "< 400",
+    "bytes_per_value": "<= 2",
+}
+Measure = Callable[[Path], Awaitable[dict[str, float]]]
+PARTS: dict[str, Measure] = {
+    "line": measure_line,
+    "size": measure_size,
+    "steady": measure_steady,
+    "nats": lambda folder: measure_throughput(folder, "nats"),
+    "mosquitto": lambda folder: measure_throughput(folder, "mosquitto"),
+    "plain": measure_plain,
+}
+
+
+def main() -> None:
+    """Run all parts, or the chosen ones."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--json", type=Path, help="write the figures here, one flat object")
+    options.add_argument("--part", action="append", choices=PARTS, help="only this; may be repeated")
+    given = options.parse_args()
+    console = Console(stderr=True)
+    figures: dict[str, float] = {}
+    for name in given.part or PARTS:
+        with console.status(f"measuring: {name}"), tempfile.TemporaryDirectory(prefix="wardhub-bench-") as at:
+            figures |= uvloop.run(_measure(PARTS[name], Path(at)))
+    if "plain_cpu_us_per_message" in figures and "hub_cpu_us_per_message" in figures:
+        ratio = figures["plain_cpu_us_per_message"] / figures["hub_cpu_us_per_message"]
+        figures["plain_way_cpu_ratio"] = ratio
+    _print(figures)
+    if given.json:
+        given.json.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+async def _measure(measure: Measure, folder: Path) -> dict[str, float]:
+    return await measure(folder)
+
+
+def _print(figures: dict[str, float]) -> None:
+    table = Table("figure", "measured", "aim")
+    for name, value in figures.items():
+        table.add_row(name, f"{value:.4g}", AIMS.get(name, ""))
+    Console().print(table)
+    print(
+        f"{' '.join(['python -m tests.bench', *sys.argv[1:]])}: {os.cpu_count()} cores, "
+        f"Python {platform.python_version()}, {platform.machine()}; generator, broker and hub on one machine"
+    )
+
+
+if __name__ == "__main__":
+    main()

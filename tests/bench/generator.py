@@ -1,0 +1,139 @@
+"""Publishes six-value readings of many devices over a few connections, at a rate or as fast as it goes.
+
+`python -m tests.bench.generator URL --devices D --count N [--rate R] [--connections C]`; prints one JSON line.
+"""
+
+import argparse
+import asyncio
+import json
+import resource
+import time
+from urllib.parse import urlsplit
+
+import uvloop
+
+from hub.mqtt.packets import PacketReader, Puback, connect, publish
+
+_WINDOW = 1000
+"""Messages of one connection that wait for their PUBACK."""
+_TICK_S = 0.005
+
+
+def topic(device: int) -> str:
+    """Return the topic of a bench device."""
+    return f"wards/v1/main/bench/bench-{device}/observations"
+
+
+def reading(seq: int, time_ms: int) -> bytes:
+    """Return a reading of six normal values as a device sends it."""
+    return (
+        f'{{"time":{time_ms},"seq":{seq},"values":{{"heart_rate":{70 + seq % 9},"spo2":{95 + seq % 4},'
+        f'"respiratory_rate":{14 + seq % 3},"temperature":36.{seq % 9},"nibp_mean":{88 + seq % 5},'
+        f'"pulse_rate":{70 + seq % 9}}}}}'
+    ).encode()
+
+
+class Publisher:
+    """One connection that publishes for its share of the devices."""
+
+    def __init__(self, number: int, devices: range) -> None:
+        self.acknowledged = 0
+        self._number = number
+        self._topics = [topic(device) for device in devices]
+        self._in_flight = 0
+        self._room = asyncio.Event()
+        self._packet_id = 0
+        self._sent = 0
+
+    async def open(self, host: str, port: int) -> None:
+        """Connect."""
+        self._reader, self._writer = await asyncio.open_connection(host, port)
+        self._writer.write(connect(f"bench-{self._number}", clean_session=True, keepalive_s=600))
+        self._acks = asyncio.create_task(self._take_acks())
+
+    async def send(self, count: int) -> None:
+        """Publish so many readings, waiting where too many are in flight."""
+        packets = []
+        now_ms = time.time_ns() // 1_000_000
+        for _ in range(count):
+            self._packet_id = self._packet_id % 65_000 + 1
+            at = self._sent % len(self._topics)
+            seq = self._sent // len(self._topics) + 1
+            packets.append(publish(self._topics[at], reading(seq, now_ms), qos=1, packet_id=self._packet_id))
+            self._sent += 1
+        self._writer.write(b"".join(packets))
+        self._in_flight += count
+        while self._in_flight > _WINDOW:
+            self._room.clear()
+            await self._room.wait()
+
+    async def finish(self) -> None:
+        """Wait for every acknowledgement."""
+        while self._in_flight:
+            self._room.clear()
+            await self._room.wait()
+        self._acks.cancel()
+        self._writer.close()
+
+    async def _take_acks(self) -> None:
+        packets = PacketReader(max_packet_bytes=1 << 12, buffer_bytes=1 << 16)
+        while data := await self._reader.read(1 << 16):
+            acks = sum(type(packet) is Puback for packet in packets.feed(data))
+            self.acknowledged += acks
+            self._in_flight -= acks
+            self._room.set()
+        raise ConnectionError("the broker closed the connection")
+
+
+async def generate(url: str, *, devices: int, count: int, rate: float, connections: int) -> dict[str, float]:
+    """Publish `count` readings and wait for their acknowledgement."""
+    parts = urlsplit(url)
+    publishers = [Publisher(n, range(n, devices, connections)) for n in range(connections)]
+    for publisher in publishers:
+        await publisher.open(parts.hostname or "", parts.port or 1883)
+    began = time.monotonic()
+    left, turn, burst = count, 0, 100
+    while left > 0:
+        if rate:
+            due = (time.monotonic() - began) * rate - (count - left)
+            burst = min(int(due), left)
+            if burst <= 0:
+                await asyncio.sleep(_TICK_S)
+                continue
+        share = min(burst, left)
+        await publishers[turn % connections].send(share)
+        turn += 1
+        left -= share
+    await asyncio.gather(*(publisher.finish() for publisher in publishers))
+    took_s = time.monotonic() - began
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return {
+        "acknowledged": sum(publisher.acknowledged for publisher in publishers),
+        "seconds": took_s,
+        "cpu_s": used.ru_utime + used.ru_stime,
+    }
+
+
+def main() -> None:
+    """Run as a process of its own, so that it doesn't share what is measured."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("url")
+    options.add_argument("--devices", type=int, required=True)
+    options.add_argument("--count", type=int, required=True)
+    options.add_argument("--rate", type=float, default=0.0)
+    options.add_argument("--connections", type=int, default=10)
+    given = options.parse_args()
+    done = uvloop.run(
+        generate(
+            given.url,
+            devices=given.devices,
+            count=given.count,
+            rate=given.rate,
+            connections=given.connections,
+        )
+    )
+    print(json.dumps(done))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""The whole hub in a process of its own: CPU a message, memory, alarm latency, throughput beside a bare subscriber."""
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import psutil
+
+from hub.devices.catalog import Catalog
+from hub.mqtt.session import BrokerAddress, Session
+from tests.crash.hub_process import HubProcess
+from tests.crash.probe import AlarmProbe
+from tests.servers import embedded_broker, mosquitto
+
+DEVICES = 10_000
+RATE = 5_000.0
+SECONDS = 40
+ALARMS = 150
+FAN_IN = 150_000
+
+
+async def measure_steady(folder: Path) -> dict[str, float]:
+    """10,000 devices, 5,000 messages of six values a second, every part on, one nurse station and a probe."""
+    hub = HubProcess(folder)
+    hub.start()
+    await hub.ready()
+    warm_up = await _generator(hub.broker_url, count=2 * DEVICES, rate=RATE)
+    await _finish(warm_up)
+    process = psutil.Process(hub.pid)
+    cpu_before, messages_before = _cpu_s(process), hub.metric("hub_messages_total")
+    load = await _generator(hub.broker_url, count=round(RATE * SECONDS), rate=RATE)
+    probe = AlarmProbe(hub.broker_url, hub.url, hub.headers)
+    await probe.run(ALARMS, pause_s=(SECONDS - 8) / ALARMS / 2)
+    done = await _finish(load)
+    await hub.drained()
+    cpu_s = _cpu_s(process) - cpu_before
+    messages = hub.metric("hub_messages_total") - messages_before
+    rss_mb = process.memory_info().rss / 1e6
+    hub.stop()
+    if probe.missing:
+        raise RuntimeError(f"{probe.missing} alarms never came")
+    latencies_ms = sorted(latency_s * 1000 for latency_s in probe.latencies_s)
+    return {
+        "hub_cpu_us_per_message": cpu_s / messages * 1e6,
+        "alarm_p50_ms": latencies_ms[len(latencies_ms) // 2],
+        "alarm_p99_ms": latencies_ms[int(len(latencies_ms) * 0.99)],
+        "rss_mb_10k_devices": rss_mb,
+        "steady_messages_per_s": done["acknowledged"] / done["seconds"],
+    }
+
+
+async def measure_throughput(folder: Path, broker: str) -> dict[str, float]:
+    """Fan-in as fast as it goes: messages/s of the hub, journal and alarms on, over those of a bare subscriber."""
+    filters = tuple(Catalog.load().filters)
+    async with _broker(folder, broker, filters) as url:
+        bare = await _bare(url, filters)
+    other = folder / "with-hub"
+    other.mkdir()
+    async with _broker(other, broker, filters) as url:
+        with_hub = await _hub(other, url)
+    return {
+        f"throughput_ratio_{broker}": with_hub / bare,
+        f"bare_{broker}_messages_per_s": bare,
+        f"hub_{broker}_messages_per_s": with_hub,
+    }
+
+
+async def _bare(url: str, filters: tuple[str, ...]) -> float:
+    """Return messages/s of a session that does nothing but acknowledge."""
+    received = 0
+    last_s = 0.0
+
+    def take(delivery: object) -> None:
+        nonlocal received, last_s
+        received += len(delivery.messages)  # type: ignore[attr-defined]
+        last_s = time.monotonic()
+        delivery.acknowledge()  # type: ignore[attr-defined]
+
+    session = Session(BrokerAddress(url=url), client_id="bare", filters=filters, deliver=take)
+    running = asyncio.create_task(session.run())
+    await session.wait_connected(10)
+    began = time.monotonic()
+    load = await _generator(url, count=FAN_IN)
+    await _finish(load)
+    while received < FAN_IN:
+        await asyncio.sleep(0.01)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    return FAN_IN / (last_s - began)
+
+
+async def _hub(folder: Path, url: str) -> float:
+    """Return messages/s until the hub's journal holds them all."""
+    hub = HubProcess(folder, broker_url=url)
+    hub.start()
+    await hub.ready()
+    before = hub.metric("hub_durable_readings_total")
+    began = time.monotonic()
+    load = await _generator(url, count=FAN_IN)
+    finishing = asyncio.create_task(_finish(load))
+    while hub.metric("hub_durable_readings_total") - before < FAN_IN:
+        await asyncio.sleep(0.05)
+    took_s = time.monotonic() - began
+    await finishing
+    hub.stop()
+    return FAN_IN / took_s
+
+
+@asynccontextmanager
+async def _broker(folder: Path, kind: str, filters: tuple[str, ...]) -> AsyncIterator[str]:
+    if kind == "mosquitto":
+        with mosquitto(folder, persistence=False) as server:
+            yield server.url
+    else:
+        async with embedded_broker(folder, filters=filters) as nats:
+            yield nats.url
+
+
+async def _generator(url: str, *, count: int, rate: float = 0.0) -> asyncio.subprocess.Process:
+    command = [sys.executable, "-m", "tests.bench.generator", url, "--devices", str(DEVICES)]
+    command += ["--count", str(count), "--rate", str(rate)]
+    return await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
+
+
+async def _finish(process: asyncio.subprocess.Process) -> dict[str, float]:
+    out, _ = await process.communicate()
+    if process.returncode:
+        raise RuntimeError("the generator failed")
+    done: dict[str, float] = json.loads(out)
+    return done
+
+
+def _cpu_s(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return times.user + times.system
