@@ -8,11 +8,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
-from hub.alarms.alarm import Alarm, Happening
-from hub.alarms.conditions import Conditions, limits_lookup
 from hub.alarms.limits import DEFAULTS, load_limits
 from hub.alarms.log import EventLog
 from hub.alarms.records import Records
+from hub.alarms.system import AlarmSystem
 from hub.api.app import create_api
 from hub.api.server import ApiServer
 from hub.api.services import Services
@@ -21,14 +20,18 @@ from hub.canary import AREA
 from hub.clock import SECOND_NS, hub_clock
 from hub.datadir import DataDir
 from hub.device import Device
+from hub.devices.births import Births
+from hub.devices.births_file import BirthsFile
 from hub.devices.catalog import Catalog
 from hub.devices.decode import Refused
+from hub.devices.sparkplug import rebirth_command
 from hub.diagnostics import Diagnostics
 from hub.duplicates import Duplicates
 from hub.housekeeping import Housekeeping
 from hub.inlet import Inlet
 from hub.intake import Intake, Taken
 from hub.journal import Journal, JournalState
+from hub.knocks import Knocks
 from hub.live import Live
 from hub.measures import measure
 from hub.metrics import Metrics
@@ -79,7 +82,11 @@ class Hub:
         self.settings = settings
         self.now_ns = hub_clock(settings.clock.time_scale, settings.epoch_ns)
         now_ns = self.now_ns
-        self.catalog = Catalog.load(settings.definitions, site=settings.site, zone=settings.time_zone)
+        self.births = Births()
+        self.births_file = BirthsFile(data.births, self.births)
+        self.catalog = Catalog.load(
+            settings.definitions, site=settings.site, zone=settings.time_zone, births=self.births
+        )
         self.registry = Registry(settings.registry_url, now_ns)
         self.tokens = Tokens(settings.registry_url)
         self.users = Users(settings.registry_url, now_ns)
@@ -101,13 +108,22 @@ class Hub:
         self.metrics = Metrics()
         self.own = Device(settings.site, settings.id, AREA, "hub", 0.0)
         """Bears the alarm conditions of the hub itself."""
-        limits_of = limits_lookup(
-            load_limits(settings.limits_file or DEFAULTS), self._age_group, lambda: self.registry.version
+        self.alarms = AlarmSystem(
+            event_log=self.log,
+            book=data.alarm_book,
+            rules=load_limits(settings.limits_file or DEFAULTS),
+            places=self.registry,
+            device_of=self._device_of,
+            own=self.own,
+            notify=settings.notify,
+            publish=self._publish_alarm,
+            now_ns=now_ns,
         )
-        self.conditions = Conditions(limits_of, self._tell)
+        self.conditions = self.alarms.conditions
         self.live = Live(self.registry, stale_after_s=_SPOT_S)
         self.stream = Stream(settings.id, self.log, lambda scope: self.live.snapshot(now_ns(), scope))
         self.duplicates = Duplicates()
+        self.knocks = Knocks(self.registry.device, self._named)
         self.roster = Roster(
             self.catalog,
             max_devices=settings.line.max_devices,
@@ -116,7 +132,7 @@ class Hub:
         )
         self.backlog_ns = round(settings.line.backlog_s * settings.clock.time_scale * SECOND_NS)
         self.line = Line(
-            intake=Intake(self.roster, self.duplicates, settings.clock.limits()),
+            intake=Intake(self.roster, self.duplicates, settings.clock.limits(), self.knocks),
             roster=self.roster,
             conditions=self.conditions,
             live=self.live,
@@ -178,6 +194,7 @@ class Hub:
             self.settings.clock.limits(),
             provisioned=self._provisioned,
             offset_of=self._offset_of,
+            knocks=self.knocks,
         )
         return Services(
             hub=self.settings.id,
@@ -208,6 +225,8 @@ class Hub:
             stack.push_async_callback(self.sessions.stop)
             if ward is not None:
                 await self.registry.seed(ward)
+            self.births_file.load()
+            stack.push_async_callback(self.births_file.save)
             await self.log.start()
             stack.push_async_callback(self.log.stop)
             await self.journal.start()
@@ -216,6 +235,8 @@ class Hub:
                 await self._start_store(store)
                 stack.push_async_callback(store.stop)
             self.stream.start()
+            await self.alarms.start()
+            stack.push_async_callback(self.alarms.stop)
             await self._resume()
             await self._reach_brokers(stack)
             await self.api.start()
@@ -234,7 +255,9 @@ class Hub:
                 tasks.create_task(drain.run())
             tasks.create_task(self.live.run(self.stream, self.now_ns))
             tasks.create_task(self.housekeeping.run())
+            tasks.create_task(self.alarms.run())
             tasks.create_task(self._enter_new_devices())
+            tasks.create_task(self.births_file.run())
             tasks.create_task(_every(0.1, self._beat))
             tasks.create_task(_every(1.0, self._tick))
             tasks.create_task(_every(_FOLLOW_S, self._follow_registry))
@@ -303,14 +326,12 @@ class Hub:
 
     # What the line and the parts call.
 
-    def _tell(self, event: Happening, alarm: Alarm, now_ns: int) -> None:
-        placement = self.registry.placement(alarm.site, alarm.device)
-        self.log.record(
-            event, now_ns, alarm, ward=placement.ward, bed=placement.bed, patient=placement.patient
-        )
+    def _device_of(self, site: str, device_id: str) -> Device | None:
+        return self.roster.find(site, device_id)
 
-    def _age_group(self, device: Device) -> str:
-        return self.registry.placement(device.site, device.id).age_group
+    def _publish_alarm(self, topic: str, payload: bytes, retain: bool) -> bool:
+        taken = [inlet.publisher.publish(topic, payload, retain=retain) for inlet in self.inlets]
+        return all(taken)
 
     def _provisioned(self, site: str, device_id: str) -> Provisioned:
         entry = self.registry.device(site, device_id)
@@ -323,6 +344,9 @@ class Hub:
     def _knocked(self, device: Device, topic: str) -> None:
         if not self._knocks.full():
             self._knocks.put_nowait((device, topic))
+
+    def _named(self, site: str, device_id: str, definition: str, area: str, topic: str) -> None:
+        self._knocked(Device(site, device_id, area, definition, 0.0), topic)
 
     def _rejected(self, device: Device, topic: str, refused: list[Refused]) -> None:
         self.diagnostics.add(device, topic, refused)
@@ -403,8 +427,10 @@ class Hub:
         listening = [since_ns for since_ns in since if since_ns is not None]
         # A device is blamed for silence only while every broker could have brought its messages.
         listening_since_ns = max(listening) if len(listening) == len(since) and listening else None
-        self.conditions.tick(self.roster.known(), now_ns, listening_since_ns)
+        self.alarms.tick(self.roster.known(), listening_since_ns)
         self.diagnostics.flush(now_ns)
+        for group, node in self.births.requests(now_ns):
+            self._publish(f"spBv1.0/{group}/NCMD/{node}", rebirth_command(now_ns // 1_000_000))
 
     async def _follow_registry(self) -> None:
         await self.registry.follow()

@@ -18,6 +18,8 @@ class DataDir:
         self.path = path
         self.journal = path / "journal.sqlite"
         self.alarms = path / "alarms.sqlite"
+        self.births = path / "births.sqlite"
+        self.alarm_book = path / "alarm-book.sqlite"
         self.series = path / "series.duckdb"
         self.broker = path / "broker"
         self._lock: IO[str] | None = None

@@ -27,6 +27,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from hub.alarms.channels import NotifySettings
 from hub.clock import SECOND_NS, ClockLimits
 from hub.mqtt.address import BrokerAddress
 from hub.mqtt.broker_settings import BrokerSettings, BrokerTls, BrokerUser
@@ -205,6 +206,8 @@ class Settings(BaseSettings):
     """Folders with device definitions of the hospital's own."""
     limits_file: FilePath | None = None
     """Alarm limits in place of the built-in ones."""
+    notify: NotifySettings = NotifySettings()
+    """Who outside the hub is told of alarms."""
     journal: JournalSettings = JournalSettings()
     stores: tuple[StoreSettings, ...] = (DuckDbSettings(),)
     """The first is the one that trends are read from."""

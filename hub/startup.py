@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from hub.alarms.rules import LimitsInvalid
+from hub.alarms.book import BookUnusable
 from hub.alarms.records import LogUnreadable
+from hub.alarms.rules import LimitsInvalid
 from hub.api.server import CannotServe
 from hub.app import Hub
 from hub.datadir import DataDir
@@ -29,6 +30,7 @@ class Wrong(CannotStart):
 
 _MUST_CHANGE = (DefinitionErrors, LimitsInvalid, BrokerRefused, StoreRefused, RegistryRefused)
 _MAY_PASS = (
+    BookUnusable,
     BrokerFailed,
     BrokerUnreachable,
     CannotServe,

@@ -191,7 +191,7 @@ class RegistryContract:
         await registry.discharge(first, START - 40)
         assert registry.placement("main", "mon-1").patient is None
         await registry.admit(second, "main", "icu-1", START - 20)
-        assert registry.placement("main", "mon-1") == Placement("icu", "icu-1", second, "paediatric")
+        assert registry.placement("main", "mon-1") == Placement("icu", "icu-1", second, "paediatric", START - 20)
         assert await registry.placements("main", "mon-1", START - 200, START) == [
             Period(START - 200, START - 100, "icu-1", None),
             Period(START - 100, START - 40, "icu-1", first),
@@ -209,9 +209,9 @@ class RegistryContract:
         patient = await registry.add_patient("Walker")
         await registry.admit(patient, "main", "icu-1", START - 100)
         await registry.place_device("main", "patch", START - 90, patient=patient)
-        assert registry.placement("main", "patch") == Placement("icu", "icu-1", patient)
+        assert registry.placement("main", "patch") == Placement("icu", "icu-1", patient, since_ns=START - 100)
         await registry.transfer(patient, "main", "med-1", START - 50)
-        assert registry.placement("main", "patch") == Placement("med", "med-1", patient)
+        assert registry.placement("main", "patch") == Placement("med", "med-1", patient, since_ns=START - 50)
         assert registry.beds()[2] == BedEntry("main", "med", "med-1", patient, ("patch",))
         assert (await registry.patient(patient)).bed == "med-1"
         await registry.discharge(patient, START - 10)

@@ -21,6 +21,7 @@ from hub.alarms.rules import (
     Policy,
     Rate,
     Side,
+    Step,
     in_order,
 )
 from hub.clock import SECOND_NS
@@ -31,8 +32,10 @@ __all__ = ["DEFAULTS", "LimitSet", "LimitsInvalid", "limit_set", "load_limits"]
 
 DEFAULTS = Path(__file__).with_name("defaults.toml")
 AGE_GROUPS: Final = ("adult", "paediatric", "neonatal")
-_SHARED: Final = ("signals", "technical", "coded", "news2", "flood")
-"""Tables beside the age groups; `signals` and `technical` hold one table a name."""
+_SHARED: Final = ("signals", "technical", "coded", "escalation", "news2", "flood")
+"""Tables beside the age groups."""
+_NAMED: Final = ("signals", "technical", "coded", "escalation")
+"""Those that hold one table a name; others know them as `signals.high` and so on."""
 _ALWAYS: Final = ("\uffff", "")
 """A quiet range that holds nothing: every value gets the closer look."""
 
@@ -50,7 +53,25 @@ class LimitSet:
     def of(self, age_group: str, overrides: Sequence[Override] = ()) -> Limits:
         """Return the rules of an age group. Raises LimitsInvalid for a bad override."""
         group = age_group if age_group in self._document else "adult"
-        return self._compiled(group, tuple(_Applied(one) for one in in_order(overrides)))
+        return self._compiled(group, tuple(_Applied(one) for one in in_order(overrides) if one.is_for(group)))
+
+    def of_valid(self, age_group: str, overrides: Sequence[Override] = ()) -> Limits:
+        """Return the rules of an age group with those overrides applied that fit together; never raises.
+
+        Two changes may each be right and contradict each other: a site's lower limit above a patient's upper
+        one. The wider one then holds.
+        """
+        try:
+            return self.of(age_group, overrides)
+        except LimitsInvalid:
+            fitting: list[Override] = []
+            for one in in_order(overrides):
+                try:
+                    self.of(age_group, [*fitting, one])
+                except LimitsInvalid:
+                    continue
+                fitting.append(one)
+            return self.of(age_group, fitting)
 
     def tables(self, age_group: str, overrides: Sequence[Override] = ()) -> Tables:
         """Return the tables of an age group as they are in the file, with overrides applied."""
@@ -60,11 +81,13 @@ class LimitSet:
         }
         for name in _SHARED:
             shared = self._document.get(name, {})
-            if name in ("signals", "technical", "coded"):
+            if name in _NAMED:
                 tables |= {f"{name}.{key}": dict(table) for key, table in shared.items()}
             else:
                 tables[name] = dict(shared)
         for one in in_order(overrides):
+            if not one.is_for(group):
+                continue
             table = tables.setdefault(one.table, {})
             for key, value in one.values.items():
                 if value is None:
@@ -146,6 +169,7 @@ def _limits(tables: Tables, combinations: Any, where: str, errors: list[str]) ->
     coded: dict[str, tuple[CodedRule, ...]] = {}
     news2: schema.News2Table | None = None
     flood = schema.FloodTable()
+    chains: dict[Priority, tuple[Step, ...]] = {}
     for name, table in tables.items():
         kind, _, key = name.partition(".")
         try:
@@ -157,6 +181,8 @@ def _limits(tables: Tables, combinations: Any, where: str, errors: list[str]) ->
                 technical[key] = schema.TechnicalTable.model_validate(table)
             elif kind == "coded":
                 coded[key] = _coded(key, table)
+            elif kind == "escalation":
+                chains[_priority(key)] = schema.EscalationTable.model_validate(table).compiled()
             elif kind == "news2":
                 news2 = schema.News2Table.model_validate(table)
             elif kind == "flood":
@@ -173,7 +199,7 @@ def _limits(tables: Tables, combinations: Any, where: str, errors: list[str]) ->
     missing = [priority for priority in schema.PRIORITIES if priority not in policies]
     errors += [f"{where}: signals.{priority}: the table is missing" for priority in missing]
     if errors:
-        return Limits({}, {}, {}, {}, {}, None, {}, {}, {}, flood.compiled(), frozenset(), 0)
+        return Limits({}, {}, {}, {}, {}, None, {}, {}, {}, flood.compiled(), {}, frozenset(), 0)
     by_priority = {priority: policies[priority].policy(None) for priority in schema.PRIORITIES}
     return Limits(
         by_parameter=by_parameter,
@@ -186,6 +212,7 @@ def _limits(tables: Tables, combinations: Any, where: str, errors: list[str]) ->
         policies=by_priority,
         own_policies=_own_policies(own, technical, by_parameter, by_priority),
         flood=flood.compiled(),
+        chains=chains,
         keys=_keys(by_parameter, rates, together, coded)
         | ({("", "news2")} if news2 and news2.enabled else set()),
         longest_absence_ns=round(flood.longest_absence_s * SECOND_NS),
@@ -220,6 +247,13 @@ def _own_policies(
             priority = first.priority if first else priority
         found[name] = table.policy(by_priority[priority])
     return found
+
+
+def _priority(name: str) -> Priority:
+    for priority in schema.PRIORITIES:
+        if name == priority:
+            return priority
+    raise ValueError(f"expected one of {', '.join(schema.PRIORITIES)}")
 
 
 def _parameter_table(name: str, table: dict[str, Any]) -> schema.ParameterTable:

@@ -102,6 +102,8 @@ class WarningScore(Struct, frozen=True):
     single: Priority
     """Where a single parameter scores 3."""
     delay_ns: int
+    incomplete: bool
+    """Whether a score with inputs missing alarms by what is known, which it reaches at least."""
     max_age_ns: Mapping[str, int]
     """By input: an older one is stale."""
 
@@ -124,6 +126,14 @@ class Technical(Struct, frozen=True):
 
     priority: Priority
     delay_ns: int
+
+
+class Step(Struct, frozen=True):
+    """One step of an escalation chain: who is asked, and how long the hub waits for an answer."""
+
+    role: str
+    """nurse, second-nurse, charge-nurse, or whatever a ward assigns people to."""
+    wait_ns: int
 
 
 class Flood(Struct, frozen=True):
@@ -154,6 +164,7 @@ class Limits(Struct, frozen=True):
     own_policies: Mapping[str, Policy]
     """By `parameter/condition`, `parameter` or `condition`, where it differs from its priority's."""
     flood: Flood
+    chains: Mapping[Priority, tuple[Step, ...]]
     keys: frozenset[tuple[str, str]]
     """Parameter ("" for none) and condition of every rule that readings are judged by."""
     longest_absence_ns: int
@@ -190,8 +201,18 @@ class Override(Struct, frozen=True, kw_only=True):
     who: str
     why: str
     set_ns: int
+    age_group: str | None = None
+    """Only for patients of this group; None for all."""
     until_ns: int | None = None
+    bed: str | None = None
+    """Of a patient: the bed of the stay for which it was made; it ends with the stay."""
     ended_ns: int | None = None
+    ended_by: str | None = None
+    ended_why: str | None = None
+
+    def is_for(self, age_group: str) -> bool:
+        """Tell whether it concerns patients of an age group."""
+        return self.age_group in (None, age_group)
 
     def holds(self, now_ns: int) -> bool:
         """Tell whether it is in force."""
@@ -209,8 +230,8 @@ def in_order(overrides: Sequence[Override]) -> list[Override]:
 class RuleSet(Protocol):
     """Where compiled rules come from."""
 
-    def of(self, age_group: str, overrides: Sequence[Override] = ()) -> Limits:
-        """Return the rules of an age group with overrides applied."""
+    def of_valid(self, age_group: str, overrides: Sequence[Override] = ()) -> Limits:
+        """Return the rules of an age group with those overrides applied that fit together; never raises."""
 
 
 LimitsOf = Callable[[Device], Limits]
@@ -231,7 +252,7 @@ def limits_lookup(
         current = version()
         limits = device.limits
         if limits is None or device.limits_version != current:
-            limits = device.limits = rules.of(age_group_of(device), overrides_of(device))
+            limits = device.limits = rules.of_valid(age_group_of(device), overrides_of(device))
             device.limits_version = current
         return limits
 

@@ -4,7 +4,7 @@ from typing import Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from hub.alarms.rules import Flood, Policy, Technical, WarningScore
+from hub.alarms.rules import Flood, Policy, Step, Technical, WarningScore
 from hub.clock import SECOND_NS
 from hub.model import Priority
 from hub.vocabulary import PARAMETERS, unknown
@@ -138,6 +138,25 @@ class TechnicalTable(_Table):
         return Technical(self.priority, round(self.delay_s * SECOND_NS))
 
 
+class StepTable(BaseModel):
+    """One step of an escalation chain."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    role: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    wait_s: float = Field(gt=0, le=3600)
+
+
+class EscalationTable(_Table):
+    """Who is asked about alarms of one priority, in order."""
+
+    steps: list[StepTable] = []
+
+    def compiled(self) -> tuple[Step, ...]:
+        """Return the chain."""
+        return tuple(Step(step.role, round(step.wait_s * SECOND_NS)) for step in self.steps)
+
+
 class News2Table(_Table):
     """How the NEWS2 score alarms."""
 
@@ -146,12 +165,15 @@ class News2Table(_Table):
     high: Priority = "high"
     single: Priority = "medium"
     delay_s: float = Field(default=0.0, ge=0, le=3600)
+    incomplete: bool = False
     max_age_s: dict[str, float] = {}
 
     def compiled(self) -> WarningScore:
         """Return the rule."""
         ages = {name: round(seconds * SECOND_NS) for name, seconds in self.max_age_s.items()}
-        return WarningScore(self.medium, self.high, self.single, round(self.delay_s * SECOND_NS), ages)
+        return WarningScore(
+            self.medium, self.high, self.single, round(self.delay_s * SECOND_NS), self.incomplete, ages
+        )
 
 
 class FloodTable(_Table):

@@ -42,6 +42,8 @@ class Placement(Struct, frozen=True, gc=False):
     """Surrogate id."""
     age_group: str = "adult"
     """Of the patient; adult where there is none."""
+    since_ns: int = 0
+    """Since when the patient has been here; 0 where there is none. Older readings are another's."""
 
 
 UNPLACED = Placement(None, None, None)

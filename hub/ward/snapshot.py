@@ -52,6 +52,7 @@ def take(rows: Rows, now_ns: int) -> Snapshot:
 
     stays = [stay for stay in rows.stays if _holds(stay, now_ns)]
     patient_in: dict[Key, str] = {(stay.site, stay.bed): stay.patient for stay in stays}
+    since: dict[Key, int] = {(stay.site, stay.bed): stay.from_ns for stay in stays}
     bed_of: dict[str, Key] = {stay.patient: (stay.site, stay.bed) for stay in stays}
     ward_of = {(site, bed): ward for site, bed, ward in rows.beds}
 
@@ -69,7 +70,9 @@ def take(rows: Rows, now_ns: int) -> Snapshot:
         if placement is None:
             patient = patient_in.get(key)
             age_group = rows.age_groups.get(patient or "", "adult")
-            placement = at_bed[key] = Placement(ward_of.get(key), key[1], patient, age_group)
+            placement = at_bed[key] = Placement(
+                ward_of.get(key), key[1], patient, age_group, since.get(key, 0)
+            )
         placements[entry.site, entry.device] = placement
         connected.setdefault(key, []).append(entry.device)
     beds = [

@@ -1,0 +1,200 @@
+"""The early warning score of each patient, out of what devices measure and nurses chart, and its alarm.
+
+`assess` is pure; a sweep over the patients runs every few seconds, off the line's hot path.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from msgspec import Struct
+
+from hub.alarms.charts import Charted
+from hub.alarms.conditions import Condition, Conditions
+from hub.alarms.evaluate import ABSENT, ConditionState, lasting
+from hub.alarms.news2 import HIGH, MEDIUM, SCORED, Doubt, Inputs, Score, score
+from hub.alarms.rules import LimitsOf, WarningScore
+from hub.device import Device
+from hub.model import Priority
+
+KEY: Final = ("", "news2")
+HISTORY: Final = 500
+"""Scores kept of each patient: one is added when the score or what is known of it changes."""
+
+_FROM_DEVICES: Final = {
+    "respiratory_rate": ("respiratory_rate",),
+    "spo2": ("spo2",),
+    "systolic": ("nibp_systolic", "arterial_systolic"),
+    "pulse": ("pulse_rate", "heart_rate"),
+    "temperature": ("temperature",),
+    "consciousness": ("acvpu",),
+}
+"""By input: the vocabulary's parameters that give it."""
+
+
+class Subject(Struct, frozen=True):
+    """A patient as the score needs one."""
+
+    patient: str
+    devices: tuple[Device, ...]
+    spo2_scale: int = 1
+    excluded: str | None = None
+    """Why the score isn't for this patient."""
+
+
+class Assessment(Struct, frozen=True):
+    """A score with where its inputs came from."""
+
+    time_ns: int
+    """Hub time."""
+    score: Score | None
+    """None where the score isn't for this patient; `excluded` says why."""
+    ages_s: dict[str, float]
+    """By input that is known: its age in seconds."""
+    sources: dict[str, str]
+    """By input that is known: the device, or `charted by` whom."""
+    excluded: str | None = None
+
+
+def assess(subject: Subject, charted: Mapping[str, Charted], rule: WarningScore, now_ns: int) -> Assessment:
+    """Score a patient from the newest of what devices measured and people charted."""
+    if subject.excluded is not None:
+        return Assessment(now_ns, None, {}, {}, subject.excluded)
+    values: dict[str, object] = {}
+    doubts: dict[str, Doubt] = {}
+    ages: dict[str, float] = {}
+    sources: dict[str, str] = {}
+    for name in SCORED:
+        found = _newest(subject, name, charted)
+        if found is None:
+            continue
+        value, time_ns, quality, source = found
+        ages[name] = max(0.0, round((now_ns - time_ns) / 1e9, 3))
+        sources[name] = source
+        values[name] = value
+        if quality == "invalid":
+            doubts[name] = "invalid"
+        elif quality == "no-value":
+            doubts[name] = "missing"
+        elif now_ns - time_ns > rule.max_age_ns.get(name, 0):
+            doubts[name] = "stale"
+    inputs = Inputs(**values, spo2_scale=subject.spo2_scale, doubts=doubts)  # type: ignore[arg-type] # score checks them
+    return Assessment(now_ns, score(inputs), ages, sources)
+
+
+class EarlyWarning:
+    """Keeps every patient's score and sets the alarm condition `news2`."""
+
+    def __init__(self, conditions: Conditions, limits_of: LimitsOf) -> None:
+        self._conditions = conditions
+        self._limits_of = limits_of
+        self._newest: dict[str, Assessment] = {}
+        self._history: dict[str, deque[Assessment]] = {}
+
+    def newest(self, patient: str) -> Assessment | None:
+        """Return a patient's score as of the last sweep."""
+        return self._newest.get(patient)
+
+    def history(self, patient: str) -> list[Assessment]:
+        """Return a patient's scores, oldest first; one a change."""
+        return list(self._history.get(patient, ()))
+
+    def sweep(
+        self, subjects: Iterable[Subject], charted: Mapping[str, Mapping[str, Charted]], now_ns: int
+    ) -> None:
+        """Score every patient and set the conditions. Patients that are no longer named are forgotten."""
+        present: set[str] = set()
+        for subject in subjects:
+            if not subject.devices:
+                continue
+            bearer = self._bearer(subject)
+            rule = self._limits_of(bearer).news2
+            if rule is None:
+                continue
+            present.add(subject.patient)
+            found = assess(subject, charted.get(subject.patient, {}), rule, now_ns)
+            self._keep(subject.patient, found)
+            self._judge(bearer, found, rule, now_ns)
+        for patient in set(self._newest) - present:
+            del self._newest[patient]
+            self._history.pop(patient, None)
+
+    @staticmethod
+    def _bearer(subject: Subject) -> Device:
+        """Return the device that bears the alarm: the one that does already, else the one that gives most."""
+        for device in subject.devices:
+            if KEY in device.conditions:
+                return device
+        wanted = {parameter for names in _FROM_DEVICES.values() for parameter in names}
+        return max(subject.devices, key=lambda device: (len(wanted & device.latest.keys()), device.id))
+
+    def _keep(self, patient: str, found: Assessment) -> None:
+        last = self._newest.get(patient)
+        self._newest[patient] = found
+        if last is None or last.score is None or found.score is None or last.score != found.score:
+            self._history.setdefault(patient, deque(maxlen=HISTORY)).append(found)
+
+    def _judge(self, device: Device, found: Assessment, rule: WarningScore, now_ns: int) -> None:
+        level, priority, text = _alarm(found, rule)
+        condition = device.conditions.get(KEY)
+        state = condition.state if condition and isinstance(condition.state, ConditionState) else ABSENT
+        incomplete = found.score is not None and found.score.total is None
+        if incomplete and ((level == 0 and condition is not None) or not rule.incomplete):
+            return  # what is not known says nothing about getting better: the state holds
+        after = lasting(state, level > 0, now_ns, rule.delay_ns)
+        alarm = condition.alarm if condition else None
+        if not after.present and alarm is None:
+            if after == ABSENT:
+                device.conditions.pop(KEY, None)
+            else:
+                device.conditions[KEY] = Condition(after)
+            return
+        self._conditions.put(
+            device,
+            KEY,
+            after.present,
+            now_ns,
+            kind="physiological",
+            priority=priority,
+            text=text,
+            onset_ns=after.begun_ns or now_ns,
+            level=level or 1,
+            value=None if found.score is None else float(found.score.at_least),
+        )
+        if after.present:
+            device.conditions[KEY].state = after
+
+
+def _alarm(found: Assessment, rule: WarningScore) -> tuple[int, Priority, str]:
+    """Return the level (0 for none), the priority and the text of a score's alarm."""
+    result = found.score
+    if result is None:
+        return 0, rule.medium, ""
+    exactly = "" if result.total is not None else "at least "
+    missing = ", ".join(result.problems)
+    text = f"NEWS2 {exactly}{result.at_least}" + (f" ({missing} not known)" if missing else "")
+    if result.at_least >= HIGH:
+        return 2, rule.high, text
+    if result.at_least >= MEDIUM:
+        return 1, rule.medium, text
+    if result.single_three:
+        return 1, rule.single, f"{text}; {', '.join(result.single_three)} scores 3"
+    return 0, rule.medium, text
+
+
+def _newest(
+    subject: Subject, name: str, charted: Mapping[str, Charted]
+) -> tuple[object, int, str, str] | None:
+    """Return value, time, quality and source of the newest that is known of an input."""
+    best: tuple[object, int, str, str] | None = None
+    for parameter in _FROM_DEVICES.get(name, ()):
+        for device in subject.devices:
+            latest = device.latest.get(parameter)
+            if latest is not None and latest.time_ns and (best is None or latest.time_ns > best[1]):
+                best = (latest.value, latest.time_ns, latest.quality, device.id)
+        if best is not None:
+            break  # a pulse of its own goes before the heart rate
+    entry = charted.get(name)
+    if entry is not None and (best is None or entry.time_ns > best[1]):
+        best = (entry.values[name], entry.time_ns, "valid", f"charted by {entry.who}")
+    return best
