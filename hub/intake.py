@@ -9,6 +9,7 @@ from hub.clock import ClockLimits
 from hub.device import Device
 from hub.devices.decode import AlarmSent, Item, Observed, Refused, SightingSent, StatusSent, WaveformSent
 from hub.duplicates import Duplicates, payload_hash
+from hub.knocks import EVERY_NS, MAX_PAYLOAD, Knock, Knocks
 from hub.model import (
     FORMAT_VERSION,
     Batch,
@@ -48,7 +49,11 @@ def empty_batch(received_ns: int) -> Batch:
 class Intake:
     """Sorts out what messages hold. Keeps no state but the roster's and the duplicate window's."""
 
-    def __init__(self, roster: Roster, duplicates: Duplicates, limits: ClockLimits) -> None:
+    def __init__(
+        self, roster: Roster, duplicates: Duplicates, limits: ClockLimits, knocks: Knocks | None = None
+    ) -> None:
+        """Without `knocks` every device that a payload names counts, whoever publishes it."""
+        self._knocks = knocks
         self._roster = roster
         self._duplicates = duplicates
         self._limits = limits
@@ -66,9 +71,15 @@ class Intake:
                 if endpoint is None:
                     self._reject(taken, message, None, [Refused("$", self._roster.explain(message.topic))])
                     continue
+                if self._knocks is not None and received_ns - endpoint.noted_ns >= EVERY_NS:
+                    self._note(self._knocks, endpoint, message, received_ns)
                 refused: list[Refused] = []
                 for position, item in enumerate(endpoint.decode(message.payload)):
-                    if type(item) is Observed:
+                    if item.device is not None and (
+                        why := self._why_not(endpoint, item, message, received_ns)
+                    ):
+                        refused.append(why)
+                    elif type(item) is Observed:
                         self._observed(taken, message, endpoint, item, position, refused, journalled)
                     else:
                         self._other(taken, message, endpoint, item, position, refused)
@@ -84,6 +95,27 @@ class Intake:
                 reason = "the hub failed to sort this message out; see its log, then replay the reject"
                 self._reject(taken, message, None, [Refused("$", reason)])
         return taken
+
+    def _note(self, knocks: Knocks, endpoint: Endpoint, message: Message, received_ns: int) -> None:
+        endpoint.noted_ns = received_ns
+        device = endpoint.device
+        if device is not None:
+            knocks.heard(device.site, device.id, message.topic, message.payload, received_ns)
+
+    def _why_not(self, endpoint: Endpoint, item: Item, message: Message, received_ns: int) -> Refused | None:
+        """Return why a device that the payload names doesn't count; None where it does."""
+        named, route, owner = item.device, endpoint.route, endpoint.device
+        if self._knocks is None or route.vouched or named is None or isinstance(item, Refused):
+            return None
+        if owner is not None and owner.id == named:
+            return None
+        gateway = None if owner is None else owner.id
+        reason = self._knocks.why_not(route.site, named, gateway)
+        if reason is None:
+            return None
+        knock = Knock(message.topic, message.payload[:MAX_PAYLOAD], received_ns, gateway)
+        self._knocks.unknown(route.site, named, route.definition, route.area, knock)
+        return Refused("$", reason, named)
 
     def _observed(
         self,

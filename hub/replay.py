@@ -9,6 +9,7 @@ from hub.devices.catalog import Catalog
 from hub.duplicates import Duplicates
 from hub.intake import Intake
 from hub.journal import Journal
+from hub.knocks import Knocks
 from hub.model import Batch, Message
 from hub.rejects import Rejected, replayable
 from hub.roster import Provisioned, Roster
@@ -32,12 +33,14 @@ class Replay:
         *,
         provisioned: Callable[[str, str], Provisioned],
         offset_of: Callable[[Device], int],
+        knocks: Knocks | None = None,
     ) -> None:
         self._journal = journal
         self._catalog = catalog
         self._limits = limits
         self._provisioned = provisioned
         self._offset_of = offset_of
+        self._knocks = knocks
 
     async def by_ids(self, ids: Sequence[int]) -> Replayed:
         """Run these rejects again; what is accepted leaves the rejects once it is durable."""
@@ -63,7 +66,7 @@ class Replay:
             provisioned=self._provisioned,
             on_new=lambda _device, _topic: None,
         )
-        intake = Intake(roster, Duplicates(), self._limits)
+        intake = Intake(roster, Duplicates(), self._limits, self._knocks)
         accepted: list[int] = []
         for one in found:
             batch = self._again(intake, roster, one)

@@ -13,7 +13,7 @@ MAX_TOPICS = 200_000
 class Endpoint:
     """One topic that messages come on: whose it is and how they are decoded."""
 
-    __slots__ = ("decode", "device", "index", "route")
+    __slots__ = ("decode", "device", "index", "noted_ns", "route")
 
     def __init__(self, route: Route, device: Device | None, index: int) -> None:
         self.route = route
@@ -22,6 +22,8 @@ class Endpoint:
         """None where the payload names the device."""
         self.index = index
         """Stands for device and channel in the duplicate window."""
+        self.noted_ns = 0
+        """When it was last looked whether its device is registered."""
 
 
 Provisioned = tuple[str, str, float]

@@ -37,6 +37,8 @@ class Route(Struct, frozen=True):
     interval_s: float
     decode: Decode
     """Never raises."""
+    vouched: bool = False
+    """Whether the devices that payloads name count whoever publishes them."""
 
 
 class _Entry(Struct, frozen=True):
@@ -130,7 +132,24 @@ class Catalog:
             channel=entry.topic.channel,
             interval_s=max(entry.definition.interval_s for entry, _ in found),
             decode=_decoder(found, Source(topic, self._births)),
+            vouched=all(entry.definition.gateway == "any" for entry, _ in found),
         )
+
+    def fitting(self, payload: bytes) -> list[str]:
+        """Return the definitions that make something of a payload, whatever its topic; the best first."""
+        scores: dict[str, tuple[int, int]] = {}
+        for entry in self._entries:
+            if entry.reader is None and not entry.topic.decoder:
+                continue
+            parts = dict.fromkeys(entry.pattern.names, "x")
+            topic = entry.topic.pattern.replace("...}", "}").format_map(parts)
+            items = _decoder([(entry, parts)], Source(topic, Births()))(payload)
+            refused = sum(isinstance(item, Refused) for item in items)
+            if len(items) > refused:
+                scores[entry.name] = max(
+                    scores.get(entry.name, (0, -refused)), (len(items) - refused, -refused)
+                )
+        return sorted(scores, key=lambda name: (scores[name][1], scores[name][0]), reverse=True)
 
     def explain(self, topic: str) -> str:
         """Return what about a topic keeps it from being taken, and what to change."""

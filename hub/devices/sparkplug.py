@@ -239,6 +239,8 @@ def _fields(message: bytes) -> Fields:
     while at < end:
         tag, at = _varint(message, at)
         wire = tag & 7
+        if tag < 8:
+            raise UnreadableError(f"is not Sparkplug B: a field without a number at byte {at}")
         value: int | bytes
         if wire == _VARINT:
             value, at = _varint(message, at)
