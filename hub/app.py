@@ -187,6 +187,11 @@ class Hub:
         host = f"[{http.host}]" if ":" in http.host else http.host
         return f"{scheme}://{host}:{self.api.port}"
 
+    @property
+    def new_devices(self) -> int:
+        """New devices that wait to be entered into the registry."""
+        return self._knocks.qsize()
+
     def _services(self) -> Services:
         replay = Replay(
             self.journal,

@@ -29,6 +29,11 @@ def measure(hub: "Hub") -> None:
         lambda: hub.diagnostics.untold,
     )
     metrics.gauge("hub_devices", "Devices that the hub has heard of.", lambda: len(hub.roster))
+    metrics.gauge(
+        "hub_new_devices_waiting",
+        "New devices that wait to be entered into the registry.",
+        lambda: hub.new_devices,
+    )
     metrics.gauge("hub_pending_messages", "Messages taken and not yet durable.", lambda: line.pending)
     metrics.gauge(
         "hub_journal_ok", "1 while the journal takes batches.", lambda: float(hub.journal.state == "ok")

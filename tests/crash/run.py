@@ -234,9 +234,7 @@ def _note(probe: AlarmProbe, result: Result, say: Say, while_: str) -> None:
     )
 
 
-async def _compare(
-    folder: Path, hub: HubProcess, publishers: Publishers, result: Result, say: Say
-) -> None:
+async def _compare(folder: Path, hub: HubProcess, publishers: Publishers, result: Result, say: Say) -> None:
     """Stop the hub and let another process read its DuckDB file."""
     hub.stop()
     file = folder / "hub" / "series.duckdb"
