@@ -10,7 +10,7 @@ MAX_KNOCKS = 1_000
 """Unregistered devices whose last payload is kept; beyond it the one heard least recently is forgotten."""
 MAX_PAYLOAD = 4_096
 """Bytes kept of a payload."""
-EVERY_NS = 1_000_000_000
+EVERY_NS = 30_000_000_000
 """How often the last payload of one topic is looked at again."""
 
 

@@ -10,8 +10,8 @@ log = logging.getLogger(__name__)
 
 BEHIND_S = 2.0
 """The lane opens when no canary younger than this has become durable, and whenever nothing is known."""
-CAUGHT_UP_S = 1.0
-_STEADY_S = 5.0
+CAUGHT_UP_S = 1.5
+_STEADY_S = 3.0
 """It closes when the session has been caught up for so long."""
 _LOOK_S = 0.1
 
