@@ -1,12 +1,14 @@
 """Listens to the hub's stream and knows when each alarm was told."""
 
+import json
 import threading
 import time
 from http.client import HTTPException
+from typing import Any
 
 from device_sims.errors import BrokerError
 from device_sims.load.histogram import Histogram
-from device_sims.load.hub_api import HubApi
+from device_sims.load.hub_api import Event, HubApi
 from device_sims.load.plan import LoadPlan
 
 
@@ -37,27 +39,36 @@ class AlarmWatch:
             return dict(self._told)
 
     def _listen(self) -> None:
+        last_id = ""
         while not self._stopped.is_set():
             try:
-                for name, event in self._api.stream():
+                for event in self._api.stream(last_id):
                     if self._stopped.is_set():
                         return
-                    if name == "alarm":
-                        self._take(event)
+                    last_id = event.id or last_id
+                    self._hear(event)
             except (OSError, HTTPException, BrokerError, ValueError):
                 pass  # the hub is restarted in some tests; whoever reads the result sees the interruptions
             self.interruptions += 1
             self._stopped.wait(0.5)
 
-    def _take(self, event: dict[str, object]) -> None:
+    def _hear(self, event: Event) -> None:
         arrived = time.time_ns() // 1_000_000
-        alarm = event["alarm"]
-        if not isinstance(alarm, dict) or event["event"] != "start" or alarm["condition"] != "limit_high":
-            return
+        if event.name == "alarm":
+            told = json.loads(event.data)
+            if told["event"] == "start":
+                self._take(told["alarm"], arrived)
+        elif event.name == "reset":  # what was told meanwhile can't be told again: this is what is present
+            for alarm in json.loads(event.data)["alarms"]:
+                if alarm["presence"] == "present":
+                    self._take(alarm, arrived)
+
+    def _take(self, alarm: dict[str, Any], arrived_ms: int) -> None:
         device = str(alarm["device"])
-        if alarm.get("parameter") == "heart_rate" and device.startswith(self._prefix):
+        limit = alarm["condition"] == "limit_high" and alarm.get("parameter") == "heart_rate"
+        if limit and device.startswith(self._prefix):
             with self._lock:
-                self._told.setdefault(device, arrived)
+                self._told.setdefault(device, arrived_ms)
 
 
 def judge(

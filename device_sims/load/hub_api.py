@@ -4,12 +4,21 @@ import json
 import ssl
 from collections.abc import Iterator
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
 
 from device_sims.errors import BrokerError, InputError
 
 _TIMEOUT_S = 30.0
+_STREAM_BYTES = 64 << 10
+
+
+class Event(NamedTuple):
+    """One event of the stream, its data not yet parsed: most are of no interest to a load test."""
+
+    name: str
+    data: str
+    id: str
 
 
 class NotFoundError(BrokerError):
@@ -76,25 +85,23 @@ class HubApi:
                 return
             query["cursor"] = page["next"]
 
-    def stream(self) -> Iterator[tuple[str, Any]]:
+    def stream(self, last_event_id: str = "") -> Iterator[Event]:
         """Return the events of the hub's stream. Raises OSError or HTTPException when it breaks."""
         connection = self._open()
+        headers = self._headers | {"Accept": "text/event-stream"}
+        if last_event_id:
+            headers["Last-Event-ID"] = last_event_id
         try:
-            connection.request(
-                "GET", "/api/v1/stream", headers=self._headers | {"Accept": "text/event-stream"}
-            )
+            connection.request("GET", "/api/v1/stream", headers=headers)
             response = connection.getresponse()
             self._check(response, "/api/v1/stream")
-            name, data = "", []
-            while line := response.readline():
-                text = line.decode().rstrip("\r\n")
-                if text.startswith("event:"):
-                    name = text[6:].strip()
-                elif text.startswith("data:"):
-                    data.append(text[5:].strip())
-                elif not text and data:
-                    yield name, json.loads("\n".join(data))
-                    name, data = "", []
+            pending = b""
+            while received := response.read1(_STREAM_BYTES):
+                *blocks, pending = (pending + received).replace(b"\r\n", b"\n").split(b"\n\n")
+                for block in blocks:
+                    event = _event(block.decode())
+                    if event.data:
+                        yield event
         finally:
             connection.close()
 
@@ -124,3 +131,12 @@ class HubApi:
             raise NotFoundError(f"{self.url}{path} is unknown to the hub")
         if response.status != 200:
             raise BrokerError(f"{self.url}{path} answers {response.status} {response.reason}")
+
+
+def _event(block: str) -> Event:
+    """Read one event (WHATWG HTML, server-sent events: fields of one line each)."""
+    fields: dict[str, list[str]] = {}
+    for line in block.split("\n"):
+        name, _, value = line.partition(":")
+        fields.setdefault(name, []).append(value.removeprefix(" "))
+    return Event(*("\n".join(fields.get(name, [])) for name in ("event", "data", "id")))

@@ -1,6 +1,6 @@
 """The reckoning: what publishers saw acknowledged against what the hub says it stored."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -83,27 +83,28 @@ def reconcile(
     start_ms: int,
     acknowledged: Mapping[int, int],
     sent: Mapping[int, int],
+    devices: Sequence[int],
     open_api: Callable[[], HubApi],
     progress: Callable[[int], None],
-) -> Reckoning:
-    """Ask the hub for every device and compare. `acknowledged`, `sent`: messages by device number."""
+) -> dict[int, Reckoning]:
+    """Ask the hub for these devices and compare. `acknowledged`, `sent`: messages by device number."""
     begin = rfc3339(start_ms - _MARGIN_MS)
     end = rfc3339(plan.time_ms(plan.devices - 1, plan.rounds, start_ms) + _MARGIN_MS)
-    total = Reckoning()
 
-    def share(first: int) -> Reckoning:
+    def share(first: int) -> dict[int, Reckoning]:
         api = open_api()
-        mine = Reckoning()
+        mine = {}
         try:
-            for j in range(first, plan.devices, _THREADS):
+            for j in devices[first::_THREADS]:
                 stored = api.readings(plan.site, plan.device_name(j), begin, end)
-                mine.add(reckon(plan, j, acknowledged.get(j, 0), sent.get(j, 0), stored))
+                mine[j] = reckon(plan, j, acknowledged.get(j, 0), sent.get(j, 0), stored)
                 progress(1)
         finally:
             api.close()
         return mine
 
+    found: dict[int, Reckoning] = {}
     with ThreadPoolExecutor(_THREADS, "reconcile") as pool:
         for part in pool.map(share, range(_THREADS)):
-            total.add(part)
-    return total
+            found |= part
+    return found

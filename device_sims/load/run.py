@@ -3,7 +3,7 @@
 import resource
 import time
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from device_sims.errors import BrokerError, InputError, LostError
@@ -14,7 +14,7 @@ from device_sims.load.hub_api import HubApi
 from device_sims.load.outcome import KEYS, Outcome, Second
 from device_sims.load.plan import LoadPlan
 from device_sims.load.processes import ProgramWatch
-from device_sims.load.reconcile import reconcile
+from device_sims.load.reconcile import Reckoning, reconcile
 
 _FILES_EACH = 64
 """File descriptors that a worker needs beside its connections."""
@@ -194,7 +194,6 @@ class LoadRun:
         open_hub: Callable[[], HubApi],
     ) -> None:
         """Compare with the store; the stores drain a journal, so what is missing is asked for again."""
-        deadline = time.monotonic() + self._drain_s
         done = 0
 
         def step(count: int) -> None:
@@ -202,13 +201,20 @@ class LoadRun:
             done += count
             self._progress.at(done)
 
-        while True:
-            self._progress.phase("reconciling", self._plan.devices)
+        def ask(devices: Sequence[int]) -> dict[int, Reckoning]:
+            nonlocal done
             done = 0
-            found = reconcile(self._plan, start_ms, acknowledged, sent, open_hub, step)
-            if not found.lost or time.monotonic() > deadline:
-                break
-            time.sleep(2)
+            self._progress.phase("reconciling", len(devices))
+            return reconcile(self._plan, start_ms, acknowledged, sent, devices, open_hub, step)
+
+        by_device = ask(range(self._plan.devices))
+        deadline = time.monotonic() + self._drain_s
+        while (behind := [j for j, one in by_device.items() if one.lost]) and time.monotonic() < deadline:
+            time.sleep(1)
+            by_device |= ask(behind)
+        found = Reckoning()
+        for one in by_device.values():
+            found.add(one)
         outcome.reckoning = found
         outcome.result |= {
             "stored": found.stored,
