@@ -34,7 +34,7 @@ check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python docs/generate.py --check
+	$(BIN)/python docs/generate --check
 
 format: $(STAMP)
 	$(BIN)/ruff format .
@@ -49,7 +49,7 @@ crash: $(STAMP)
 	@$(BIN)/python -m tests.crash --json build/crash.json $(CRASH_ARGS)
 
 docs: $(STAMP)
-	$(BIN)/python docs/generate.py
+	$(BIN)/python docs/generate
 
 clean:
 	rm -rf $(VENV) build dist var *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -46,7 +46,7 @@ class SettingsInvalid(ValueError):  # noqa: N818 - names the state of the settin
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class EmbeddedBrokerSettings(_Section):
@@ -183,7 +183,11 @@ class Settings(BaseSettings):
     """All settings of one hub."""
 
     model_config = SettingsConfigDict(
-        env_prefix="HUB_", env_nested_delimiter="__", extra="forbid", frozen=True
+        env_prefix="HUB_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
     )
 
     id: Id = "hub-1"

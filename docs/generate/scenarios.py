@@ -75,6 +75,12 @@ def files() -> dict[Path, str]:
     return made | {PAGE: "".join(parts)}
 
 
+def pages() -> dict[str, str]:
+    """Return the page and its plots by their paths."""
+    root = FOLDER.parents[1]
+    return {str(path.relative_to(root)): text for path, text in files().items()}
+
+
 def truths(scenario: Scenario) -> list[str]:
     """Return the known truth in words."""
     lines = []

@@ -49,6 +49,11 @@ def page() -> str:
     return "".join(parts)
 
 
+def pages() -> dict[str, str]:
+    """Return the page by its path."""
+    return {"docs/reference/vocabulary.md": page()}
+
+
 def row(parameter: Parameter) -> str:
     """Return one line of a table."""
     spellings = VOCABULARY.spellings
