@@ -62,6 +62,8 @@ _KNOCKS = 10_000
 """New devices that wait to be entered into the registry; beyond it one waits for its next start."""
 _JOURNAL_OK = "readings are journalled and acknowledged"
 _STORE_OK = "readings arrive there"
+_STALE_S = 10.0
+"""No value is stale sooner, however often its device measures; of real time, in which messages travel."""
 _SPOT_S = {
     "nibp_systolic": 3600.0,
     "nibp_diastolic": 3600.0,
@@ -120,7 +122,9 @@ class Hub:
             now_ns=now_ns,
         )
         self.conditions = self.alarms.conditions
-        self.live = Live(self.registry, stale_after_s=_SPOT_S)
+        self.live = Live(
+            self.registry, stale_floor_s=_STALE_S * settings.clock.time_scale, stale_after_s=_SPOT_S
+        )
         self.stream = Stream(settings.id, self.log, lambda scope: self.live.snapshot(now_ns(), scope))
         self.duplicates = Duplicates()
         self.knocks = Knocks(self.registry.device, self._named)

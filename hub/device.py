@@ -1,5 +1,6 @@
 """What the hub knows of one device while it runs: one mutable record, shared by the steps of the line."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from hub.clock import DeviceClock
@@ -8,6 +9,10 @@ from hub.model import Value
 if TYPE_CHECKING:
     from hub.alarms.conditions import Condition
     from hub.alarms.rules import Limits
+
+
+MAX_CHANNELS = 64
+"""Channels of one device whose newest values are known; beyond it the one that came first is forgotten."""
 
 
 class Latest:
@@ -32,6 +37,7 @@ class Device:
     __slots__ = (
         "area",
         "battery",
+        "channels",
         "clock",
         "conditions",
         "definition",
@@ -71,8 +77,27 @@ class Device:
         self.rejected_ns = 0
         """When something of it was last rejected, hub time; 0 for never."""
         self.latest: dict[str, Latest] = {}
-        """By vocabulary name."""
+        """Of the channel `observations`, by vocabulary name."""
+        self.channels: dict[str, dict[str, Latest]] = {}
+        """Of each part that reports on its own, for instance a channel of a pump, by vocabulary name."""
         self.time_ns = 0
         """Corrected time of the newest reading: nothing older moves live values or alarms."""
         self.received_ns = 0
         """When anything of it last arrived, hub time."""
+
+    def latest_in(self, channel: str) -> dict[str, Latest]:
+        """Return the newest values of one channel, to be changed in place."""
+        if channel == "observations":
+            return self.latest
+        known = self.channels.get(channel)
+        if known is None:
+            if len(self.channels) >= MAX_CHANNELS:
+                del self.channels[next(iter(self.channels))]
+            known = self.channels[channel] = {}
+        return known
+
+    def every_latest(self) -> Iterator[Latest]:
+        """Yield the newest value of each parameter of each channel."""
+        yield from self.latest.values()
+        for channel in self.channels.values():
+            yield from channel.values()

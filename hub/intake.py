@@ -21,6 +21,7 @@ from hub.model import (
     Waveform,
 )
 from hub.normalise import determination_time, normalise
+from hub.rejects import too_large
 from hub.roster import Endpoint, Roster, TooManyDevices
 
 _log = logging.getLogger(__name__)
@@ -70,6 +71,9 @@ class Intake:
                 endpoint = self._roster.endpoint(message.topic)
                 if endpoint is None:
                     self._reject(taken, message, None, [Refused("$", self._roster.explain(message.topic))])
+                    continue
+                if message.full_size:
+                    self._reject(taken, message, endpoint, [Refused("$", too_large(message))])
                     continue
                 if self._knocks is not None and received_ns - endpoint.noted_ns >= EVERY_NS:
                     self._note(self._knocks, endpoint, message, received_ns)

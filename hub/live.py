@@ -119,7 +119,7 @@ class Live:
 
     def update(self, device: Device, reading: Reading) -> None:
         """Take over the values of a reading that are not older than what is known. About 1 µs."""
-        latest = device.latest
+        latest = device.latest if reading.channel == "observations" else device.latest_in(reading.channel)
         time_ns = reading.time_ns
         received_ns = reading.received_ns
         try:
@@ -131,7 +131,7 @@ class Live:
                     newest.time_ns = time_ns
                     newest.received_ns = received_ns
         except KeyError:  # a parameter's first value
-            self._meet(device, reading.values)
+            self._meet(device, latest, reading.values)
             self.update(device, reading)
             return
         if reading.exceptions:
@@ -144,19 +144,20 @@ class Live:
 
     def _except(self, device: Device, reading: Reading) -> None:
         exceptions = reading.exceptions or {}
-        self._meet(device, exceptions)
+        latest = device.latest_in(reading.channel)
+        self._meet(device, latest, exceptions)
         for name, (quality, _) in exceptions.items():
-            newest = device.latest[name]
+            newest = latest[name]
             if reading.time_ns >= newest.time_ns:
                 newest.value = reading.values.get(name) if quality == "questionable" else None
                 newest.quality = quality
                 newest.time_ns = reading.time_ns
                 newest.received_ns = reading.received_ns
 
-    def _meet(self, device: Device, names: Iterable[str]) -> None:
+    def _meet(self, device: Device, latest: dict[str, Latest], names: Iterable[str]) -> None:
         for name in names:
-            if name not in device.latest:
-                device.latest[name] = Latest(name)
+            if name not in latest:
+                latest[name] = Latest(name)
         if device not in self._bed_of:
             self._place(device)
 
@@ -279,9 +280,10 @@ class Live:
         place = self._beds[key]
         best: dict[str, tuple[tuple[int, int, str], Device, Latest, ShownQuality]] = {}
         for device in self._devices_at.get(key, ()):
-            for name, latest in device.latest.items():
+            for latest in device.every_latest():
                 if not latest.received_ns:
                     continue
+                name = latest.parameter
                 quality = self._quality(device, latest, now_ns)
                 rank = (_RANK.get(quality, 2), -latest.time_ns, device.id)
                 if name not in best or rank < best[name][0]:
@@ -312,7 +314,7 @@ class Live:
 
     def _check(self, device: Device, now_ns: int) -> None:
         """Look at a device again when the first of its fresh values becomes stale."""
-        ends = [self._stale_at(device, latest) for latest in device.latest.values()]
+        ends = [self._stale_at(device, latest) for latest in device.every_latest()]
         due = min((end for end in ends if end > now_ns), default=None)
         if due is not None:
             self._checked.add(device)
@@ -324,7 +326,7 @@ class Live:
         while self._checks and self._checks[0][0] <= now_ns:
             device = heappop(self._checks)[2]
             self._checked.discard(device)
-            if any(self._stale_at(device, latest) <= now_ns for latest in device.latest.values()):
+            if any(self._stale_at(device, latest) <= now_ns for latest in device.every_latest()):
                 beds.add(self._bed_of.get(device))
             self._check(device, now_ns)
         return beds

@@ -36,6 +36,8 @@ class Message(Struct, frozen=True, gc=False):
     """0 for QoS 0, which needs no acknowledgement."""
     retained: bool = False
     duplicate: bool = False
+    full_size: int = 0
+    """Bytes of the payload as sent, where only its beginning was kept; 0 where `payload` is whole."""
 
 
 class Reading(Struct, frozen=True, array_like=True, gc=False):
@@ -135,7 +137,7 @@ class Rejection(Struct, frozen=True, array_like=True, gc=False):
 
     topic: str
     payload: bytes
-    """The whole payload as it came."""
+    """The whole payload as it came; only its beginning where `reason` says so."""
     path: str
     """Where in the payload, for instance `$.values.temperature`; `$` for the whole of it."""
     reason: str

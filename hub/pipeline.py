@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 GATHER_S = 0.004
 """How long a delivery waits for others before it goes to the journal. Alarms don't wait for it."""
 GATHER_MESSAGES = 1000
+MAX_PENDING_BYTES = 32 << 20
+"""Payloads taken from brokers and not yet durable; beyond it the hub takes no more for a while."""
+
 TellRejects = Callable[[Device, str, list[Refused]], None]
 
 
@@ -48,6 +51,8 @@ class _Gathered:
         self.taken = Taken(empty_batch(0), [], [])
         self.deliveries: list[Delivery] = []
         self.messages = 0
+        self.bytes = 0
+        """Of payloads."""
         self.written = False
         self.refused = False
         """True once the journal could not take it as it was."""
@@ -67,6 +72,7 @@ class _Gathered:
             self.taken.devices += taken.devices
         self.deliveries.append(delivery)
         self.messages += len(delivery.messages)
+        self.bytes += _size(delivery)
 
 
 class Line:
@@ -102,6 +108,7 @@ class Line:
         self._max_pending = max_pending
         self._keep_raw = keep_raw
         self._pending = 0
+        self._pending_bytes = 0
         self._gathered: _Gathered | None = None
         self._held_back: set[Session] = set()
 
@@ -120,8 +127,9 @@ class Line:
         failpoint("line:told")
         self._count(taken, len(messages))
         self._pending += len(messages)
+        self._pending_bytes += _size(delivery)
         self._gather(delivery, taken)
-        if self._pending > self._max_pending:
+        if self._pending > self._max_pending or self._pending_bytes > MAX_PENDING_BYTES:
             self._held_back.add(delivery.session)
             delivery.session.pause()
 
@@ -172,12 +180,10 @@ class Line:
         if reading.time_ns > device.time_ns:
             device.time_ns = reading.time_ns
         else:
-            values = {
-                name: value for name, value in reading.values.items() if _is_news(device, name, reading)
-            }
-            if not values:
+            # Late, or another channel of the device at the same time: only what nothing newer is known of.
+            reading = _news(device, reading)
+            if not reading.values and not reading.exceptions:
                 return
-            reading = replace(reading, values=values, exceptions=None)
         if received_ns - reading.time_ns <= self._backlog_ns:
             self._conditions.observe(device, reading, received_ns)
         self._live.update(device, reading)
@@ -206,7 +212,9 @@ class Line:
         self.counts.durable += len(gathered.taken.batch.readings)
         self._on_durable(gathered.taken)
         self._pending -= gathered.messages
-        if self._held_back and self._pending < self._max_pending // 2:
+        self._pending_bytes -= gathered.bytes
+        roomy = self._pending < self._max_pending // 2 and self._pending_bytes < MAX_PENDING_BYTES // 2
+        if self._held_back and roomy:
             for session in self._held_back:
                 session.resume()
             self._held_back.clear()
@@ -239,6 +247,17 @@ class Line:
         counts.rejected += taken.rejected_messages
 
 
-def _is_news(device: Device, name: str, reading: Reading) -> bool:
-    latest = device.latest.get(name)
-    return latest is None or latest.time_ns < reading.time_ns
+def _news(device: Device, reading: Reading) -> Reading:
+    latest = device.latest_in(reading.channel)
+
+    def is_news(name: str) -> bool:
+        known = latest.get(name)
+        return known is None or known.time_ns < reading.time_ns
+
+    values = {name: value for name, value in reading.values.items() if is_news(name)}
+    exceptions = {name: odd for name, odd in (reading.exceptions or {}).items() if is_news(name)}
+    return replace(reading, values=values, exceptions=exceptions or None)
+
+
+def _size(delivery: Delivery) -> int:
+    return sum([len(message.payload) for message in delivery.messages])

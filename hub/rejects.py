@@ -5,10 +5,12 @@ from collections.abc import Sequence
 
 from msgspec import Struct, msgpack
 
-from hub.model import FORMAT_VERSION, Batch, DeviceAlarm, DeviceStatus, Reading, Rejection, Waveform
+from hub.model import FORMAT_VERSION, Batch, DeviceAlarm, DeviceStatus, Message, Reading, Rejection, Waveform
 
 STORE_TOPIC = "$store/"
 """Topic prefix of what a store refused: its payload is an encoded Batch, not a device's message."""
+
+_TOO_LARGE = "payload of "
 
 COLUMNS = "id, received_ns, site, device, topic, payload, path, reason"
 
@@ -43,6 +45,19 @@ def refused(store: str, batch: Batch, reason: str, received_ns: int) -> Rejectio
         site, device = sighting.site, sighting.gateway
     payload = msgpack.encode(batch)
     return Rejection(STORE_TOPIC + store, payload, "$", reason, received_ns, site, device)
+
+
+def too_large(message: Message) -> str:
+    """Return the reason for rejecting a message of which only the beginning was kept."""
+    return (
+        f"{_TOO_LARGE}{message.full_size} bytes is larger than the hub takes; only its first"
+        f" {len(message.payload)} bytes are kept: send less at a time"
+    )
+
+
+def is_cut(rejection: Rejection) -> bool:
+    """Tell whether only the beginning of the payload was kept, so that nothing can be made of it."""
+    return rejection.reason.startswith(_TOO_LARGE)
 
 
 def replayable(rejection: Rejection) -> Batch | None:

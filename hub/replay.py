@@ -11,7 +11,7 @@ from hub.intake import Intake
 from hub.journal import Journal
 from hub.knocks import Knocks
 from hub.model import Batch, Message
-from hub.rejects import Rejected, replayable
+from hub.rejects import Rejected, is_cut, replayable
 from hub.roster import Provisioned, Roster
 
 PAGE = 500
@@ -82,6 +82,8 @@ class Replay:
         refused_by_store = replayable(rejection)
         if refused_by_store is not None:
             return refused_by_store
+        if is_cut(rejection):
+            return None
         endpoint = roster.endpoint(rejection.topic)
         if endpoint is not None and endpoint.device is not None:
             endpoint.device.clock.offset_ns = self._offset_of(endpoint.device)

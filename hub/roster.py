@@ -1,6 +1,7 @@
 """Every device that the hub has heard of, and which topic is whose."""
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import count
 
 from hub.device import Device
 from hub.devices.catalog import Catalog, Route
@@ -52,6 +53,7 @@ class Roster:
         self._devices: dict[tuple[str, str], Device] = {}
         self._endpoints: dict[str, Endpoint] = {}
         self._indices: dict[tuple[str, str, str], int] = {}
+        self._next_index = count()
 
     def __len__(self) -> int:
         return len(self._devices)
@@ -105,5 +107,16 @@ class Roster:
         return self._devices.get((site, device_id))
 
     def index(self, site: str, device_id: str, channel: str) -> int:
-        """Return a small number for device and channel, the same for as long as the hub runs."""
-        return self._indices.setdefault((site, device_id, channel), len(self._indices))
+        """Return a number for device and channel that no other gets.
+
+        It stays the same for as long as the hub runs, unless more than MAX_TOPICS made-up channels come: then
+        all begin anew, and what is redelivered just then is kept once by the stores instead.
+        """
+        key = site, device_id, channel
+        index = self._indices.get(key)
+        if index is None:
+            if len(self._indices) >= MAX_TOPICS:
+                self._indices.clear()
+                self._endpoints.clear()
+            index = self._indices[key] = next(self._next_index)
+        return index

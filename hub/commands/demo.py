@@ -193,8 +193,9 @@ async def _settle(hub: Hub) -> None:
     """Wait until everything that was received is durable and stored."""
     try:
         async with asyncio.timeout(_DRAIN_S):
-            while hub.line.pending or any([(await drain.look()).items for drain in hub.drains]):
-                await asyncio.sleep(0.1)  # noqa: ASYNC110 - several parts, none of which tells
+            # Several parts, none of which tells.
+            while hub.line.pending or any([(await drain.look()).items for drain in hub.drains]):  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
     except TimeoutError:
         print(f"the stores did not catch up within {_DRAIN_S:g} s", file=sys.stderr)
 

@@ -8,6 +8,8 @@ import struct
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from hub.model import Message
 from hub.mqtt.topics import check_filter, check_topic
 
@@ -27,6 +29,11 @@ _ANSWER_SIZES = {2: (4, 4), 4: (4, 4), 9: (5, 16_000), 11: (4, 4), 13: (2, 2)}
 # 65,536 topics of 256 bytes are 16 MiB.
 _KNOWN_TOPICS = 65_536
 _KNOWN_TOPIC_BYTES = 256
+
+MAX_PACKET_BYTES = 2 << 20
+"""Largest packet that is read whole, header included."""
+KEPT_BYTES = 64 << 10
+"""How much of its payload is kept of a PUBLISH that is larger than that; the rest is skipped."""
 
 
 class ProtocolError(Exception):
@@ -202,20 +209,36 @@ class PacketReader:
     `read` is then called until it returns None. What comes out doesn't depend on how the bytes were split.
 
     Memory is bounded: the buffer holds `buffer_bytes`, and grows only for a single packet beyond that, up to
-    `max_packet_bytes`, and only until that packet has been read.
+    `max_packet_bytes`, and only until that packet has been read. Of a larger PUBLISH the first bytes of the
+    payload become a message whose `full_size` says what was sent; the rest is skipped as it comes. A broker
+    would send a packet that ended the connection again for ever, so this one is acknowledged like others.
     """
 
-    __slots__ = ("_buffer", "_end", "_start", "_topics", "_view", "buffer_bytes", "max_packet_bytes")
+    __slots__ = (
+        "_buffer",
+        "_cut",
+        "_end",
+        "_skip",
+        "_start",
+        "_topics",
+        "_view",
+        "buffer_bytes",
+        "max_packet_bytes",
+    )
 
-    def __init__(self, *, max_packet_bytes: int = 2 << 20, buffer_bytes: int = 256 << 10) -> None:
+    def __init__(self, *, max_packet_bytes: int = MAX_PACKET_BYTES, buffer_bytes: int = 256 << 10) -> None:
         self.max_packet_bytes = max_packet_bytes
-        """Of a whole packet, header included."""
+        """Of a whole packet that is kept whole, header included."""
         self.buffer_bytes = buffer_bytes
         self._buffer = bytearray(buffer_bytes)
         self._view = memoryview(self._buffer)
         self._start = 0
         self._end = 0
         self._topics: dict[bytes, str] = {}
+        self._cut: Message | None = None
+        """The beginning of a PUBLISH that is too large, until the last byte of it has come."""
+        self._skip = 0
+        """Bytes of it that are still to come."""
 
     @property
     def pending_bytes(self) -> int:
@@ -231,7 +254,7 @@ class PacketReader:
         elif self._start and len(self._buffer) - self._end < len(self._buffer) >> 1:
             self._move(len(self._buffer))
         if self._end == len(self._buffer):
-            needed = self._packet_size()
+            needed = None if self._cut else self._needed_bytes()
             if needed is None or needed <= self._end - self._start:
                 raise BufferError("read() the packets in the buffer before more bytes are taken")
             self._move(max(needed, self.buffer_bytes))
@@ -263,9 +286,13 @@ class PacketReader:
 
         Raises ProtocolError, again at each call; what came before the bad packet is returned first.
         """
+        if self._cut is not None:
+            return self._skip_rest(self._cut)
         size = self._packet_size()
         if size is None:
             return None
+        if size > self.max_packet_bytes:
+            return self._begin_cut(size)
         start = self._start
         first = self._buffer[start]
         complete = size <= self._end - start
@@ -334,12 +361,35 @@ class PacketReader:
         topic = self._topics.get(raw) or self._new_topic(raw)
         return Message(topic, body[payload:], packet_id, first & 1 == 1, first & 8 == 8)
 
+    def _begin_cut(self, size: int) -> list[Message] | None:
+        """Take the beginning of a PUBLISH of `size` bytes, which is too many."""
+        head = self._needed_bytes()
+        if head is None or head > self._end - self._start:
+            return None
+        data = bytes(self._view[self._start : self._start + head])
+        found = _decode_length(data, 0, head)
+        body = found[1] if found else 0
+        beginning = self._message(data[0], data[body:])
+        full_size = size - head + len(beginning.payload)
+        self._cut = replace(beginning, full_size=full_size)
+        self._start += head
+        self._skip = size - head
+        return self._skip_rest(self._cut)
+
+    def _skip_rest(self, cut: Message) -> list[Message] | None:
+        size = min(self._skip, self._end - self._start)
+        self._start += size
+        self._skip -= size
+        if self._skip:
+            return None
+        self._cut = None
+        return [cut]
+
     def _long_length(self, data: bytes, at: int) -> tuple[int, int]:
-        """Return the remaining length and where the body starts; (0, 0) where it isn't all there."""
+        """Return the remaining length and where the body starts; (0, 0): it's too large or not all there."""
         found = _decode_length(data, at, len(data))
-        if found is None:
+        if found is None or found[0] + found[1] - at > self.max_packet_bytes:
             return 0, 0
-        self._check_size(data[at], found[0] + found[1] - at)
         return found
 
     def _packet_size(self) -> int | None:
@@ -350,14 +400,28 @@ class PacketReader:
         if found is None:
             return None
         size = found[0] + found[1] - self._start
-        self._check_size(self._buffer[self._start], size)
-        return size
-
-    def _check_size(self, first: int, size: int) -> None:
-        if size > self.max_packet_bytes:
+        first = self._buffer[self._start]
+        if size > self.max_packet_bytes and first >> 4 != 3:
             raise ProtocolError(
                 f"{_NAMES[first >> 4]} of {size} bytes: max_packet_bytes is {self.max_packet_bytes}"
             )
+        return size
+
+    def _needed_bytes(self) -> int | None:
+        """Return how many bytes of the first packet must be in the buffer at once, None: its header first."""
+        size = self._packet_size()
+        if size is None or size <= self.max_packet_bytes:
+            return size
+        start, buffer = self._start, self._buffer
+        found = _decode_length(buffer, start, self._end)
+        body = found[1] if found else self._end
+        if self._end < body + 2:
+            return body + 2 - start
+        topic_bytes = buffer[body] << 8 | buffer[body + 1]
+        payload = body - start + 2 + topic_bytes + (2 if buffer[start] & 6 else 0)
+        if payload > self.max_packet_bytes:
+            raise ProtocolError(f"PUBLISH with a topic of {topic_bytes} bytes is too large to be read")
+        return min(payload + KEPT_BYTES, self.max_packet_bytes)
 
     def _new_topic(self, raw: bytes) -> str:
         try:

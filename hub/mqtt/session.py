@@ -10,7 +10,7 @@ from typing import Literal
 from hub.model import Message
 from hub.mqtt.address import BrokerAddress, BrokerRefused, BrokerUnreachable
 from hub.mqtt.connection import Connection, open_connection
-from hub.mqtt.packets import Connack, PacketReader, Suback, connect, subscribe
+from hub.mqtt.packets import MAX_PACKET_BYTES, Connack, PacketReader, Suback, connect, subscribe
 from hub.mqtt.topics import check_filter
 
 __all__ = ["BrokerAddress", "BrokerRefused", "BrokerUnreachable", "Deliver", "Delivery", "Session", "State"]
@@ -92,15 +92,17 @@ class Session:
         on_state: Callable[[str, str], None] | None = None,
         now_ns: Callable[[], int] = time.time_ns,
         max_batch: int = 2000,
-        max_packet_bytes: int = 2 << 20,
+        max_packet_bytes: int = MAX_PACKET_BYTES,
         buffer_bytes: int = 256 << 10,
         connect_timeout_s: float = 10.0,
     ) -> None:
         """Keep the settings; nothing connects yet. Raises TopicError for a bad filter.
 
         `session_expected`: the broker should know this client id from an earlier run; if it doesn't, the
-        first connect tells session-lost as well. `before_connect` is awaited before each connect, which is
-        put off where it raises BrokerUnreachable. `on_state` gets a State and a text for people, on changes.
+        first connect tells session-lost as well. Of a larger message than `max_packet_bytes` only the
+        beginning is delivered, with its `full_size`. `before_connect` is awaited before each connect, which
+        is put off where it raises BrokerUnreachable. `on_state` gets a State and a text for people, on
+        changes.
         """
         self.broker = broker
         self.client_id = client_id

@@ -11,7 +11,7 @@ import pytest
 import uvloop
 
 from hub.model import Message
-from hub.mqtt.packets import connect
+from hub.mqtt.packets import KEPT_BYTES, connect
 from hub.mqtt.session import BrokerAddress, BrokerRefused, BrokerUnreachable, Delivery, Session
 from tests.servers import embedded_broker, free_port, mosquitto, password_lines
 
@@ -136,6 +136,28 @@ async def test_paho_is_heard_with_retained_empty_and_large_messages(kind: str, t
             assert [payload for payload in hub.payloads if payload != b"kept"] == sent
         await asyncio.to_thread(client.disconnect)
         await asyncio.to_thread(client.loop_stop)
+
+
+async def test_of_a_message_that_is_too_large_the_beginning_comes_and_it_is_acknowledged(
+    tmp_path: Path,
+) -> None:
+    large = bytes(range(256)) * 12_000
+    async with any_broker("mosquitto", tmp_path) as (broker, extra):
+        async with Hub(broker, **extra) as hub:
+            await hub.session.wait_connected(10)
+            async with publisher(broker, timeout=30) as client:
+                for payload in (b"before", large, b"after"):
+                    await client.publish(TOPIC, payload, qos=1)
+            await until(lambda: len(hub.messages) == 3)
+            assert hub.payloads == [b"before", large[:KEPT_BYTES], b"after"]
+            assert [message.full_size for message in hub.messages] == [0, len(large), 0]
+            assert hub.session.bytes_received > len(large)
+            assert hub.session.acknowledged == 3
+            assert not hub.told("disconnected")
+        await publish_all(broker, range(1))
+        async with Hub(broker, session_expected=True, **extra) as again:
+            await until(lambda: bool(again.messages))
+            assert again.payloads == numbered(range(1)), "what is too large does not come for ever"
 
 
 @both
@@ -434,7 +456,7 @@ async def test_a_server_that_is_no_broker_is_a_clear_error_and_keeps_memory_boun
                 writer.write(b"\x30\x05\x00\x01axx")
             elif answer == "endless":
                 # Accepted, and then a packet that never ends.
-                writer.write(b"\x20\x02\x00\x00\x30\xff\xff\xff\x7f")
+                writer.write(b"\x20\x02\x00\x00\x90\xff\xff\xff\x7f")
             while answer in ("random", "endless"):
                 writer.write(rng.randbytes(100_000))
                 await writer.drain()

@@ -7,7 +7,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from msgspec import to_builtins
 
-from hub.device import Device
+from hub.device import MAX_CHANNELS, Device
 from hub.events import Scope
 from hub.live import Live
 from hub.model import Reading
@@ -316,3 +316,52 @@ def test_beds_have_the_shape_of_the_contract(live):
     live.update(device(), reading(NOW, {"spo2": ("invalid", 130.0)}, heart_rate=72.0))
     beds = to_builtins(live.beds(NOW), builtin_types=())
     VITALS.validate({"kind": "snapshot", "time": "2026-11-24T02:43:12.600Z", "beds": beds})
+
+
+def channel_reading(channel, time_ns=NOW, exceptions=None, **values):
+    return Reading("main", "mon-1", channel, time_ns, time_ns, time_ns, 1, values, exceptions)
+
+
+def test_two_channels_of_one_pump_keep_their_own_values():
+    live = Live(Places())
+    pump = device()
+    live.update(pump, channel_reading("a", pump_flow_rate=5.0))
+    live.update(pump, channel_reading("b", pump_flow_rate=20.0))
+    live.update(pump, channel_reading("a", NOW + SECOND, {"pump_flow_rate": ("no-value", None)}))
+    assert (pump.latest_in("a")["pump_flow_rate"].value, pump.latest_in("a")["pump_flow_rate"].quality) == (
+        None,
+        "no-value",
+    )
+    assert (pump.latest_in("b")["pump_flow_rate"].value, pump.latest_in("b")["pump_flow_rate"].quality) == (
+        20.0,
+        "valid",
+    )
+    assert pump.latest == {}
+    assert shown(live, NOW + SECOND, "pump_flow_rate") == (20.0, "valid")
+    assert shown(live, NOW + 60 * SECOND, "pump_flow_rate") == (None, "stale")
+
+
+def test_a_value_of_a_channel_is_told_again_when_it_becomes_stale():
+    live, screens = Live(Places()), Screens()
+    tick(live, screens, NOW)
+    live.update(device(), channel_reading("a", pump_flow_rate=5.0))
+    tick(live, screens, NOW)
+    screens.frames.clear()
+    tick(live, screens, NOW + 11 * SECOND)
+    assert screens.beds() == [["icu-01"]]
+
+
+def test_made_up_channels_do_not_fill_memory():
+    live, pump = Live(Places()), device()
+    for number in range(3 * MAX_CHANNELS):
+        live.update(pump, channel_reading(f"c{number}", pump_flow_rate=float(number)))
+    assert len(pump.channels) == MAX_CHANNELS
+    assert pump.latest_in(f"c{3 * MAX_CHANNELS - 1}")["pump_flow_rate"].value == 3.0 * MAX_CHANNELS - 1
+
+
+def test_with_a_scaled_clock_what_is_on_its_way_is_not_stale():
+    """At 100 times real time a message that takes 0.3 s is 30 s old on arrival."""
+    live = Live(Places(), stale_floor_s=10.0 * 100)
+    live.update(device(), reading(heart_rate=72.0))
+    assert shown(live, NOW + 30 * SECOND) == (72.0, "valid")
+    assert shown(live, NOW + 1000 * SECOND) == (None, "stale")

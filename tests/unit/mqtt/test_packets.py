@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hub.model import Message
 from hub.mqtt.packets import (
     DISCONNECT,
+    KEPT_BYTES,
     PINGREQ,
     Answer,
     Connack,
@@ -139,7 +140,11 @@ def test_any_bytes_give_packets_or_a_clear_error_and_never_a_growing_buffer(data
     ("data", "says"),
     [
         (b"\x30\xff\xff\xff\xff", "remaining length of PUBLISH has more than four bytes"),
-        (b"\x30\xff\xff\xff\x7f", "PUBLISH of 268435460 bytes: max_packet_bytes is 1000"),
+        (b"\x90\xff\xff\xff\x7f", "SUBACK of 268435460 bytes: max_packet_bytes is 1000"),
+        (b"\x30\xff\xff\xff\x7f\xff\xff", "PUBLISH with a topic of 65535 bytes is too large to be read"),
+        (b"\x34\xff\xff\xff\x7f\x00\x01a\x00\x01" + b"x" * 991, "QoS 2"),
+        (b"\x32\xff\xff\xff\x7f\x00\x01a\x00\x00" + b"x" * 991, "packet id 0"),
+        (b"\x30\xff\xff\xff\x7f\x00\x01#" + b"x" * 993, "wildcard"),
         (b"\x34\x07\x00\x01a\x00\x01xx", "QoS 2"),
         (b"\x36\x07\x00\x01a\x00\x01xx", "QoS 3"),
         (b"\x38\x05\x00\x01axx", "QoS 0 is marked as a duplicate"),
@@ -198,6 +203,61 @@ def test_a_large_packet_grows_the_buffer_and_the_next_read_shrinks_it() -> None:
     assert reader.feed(encode(large) + encode(small)) == [large, small]
     reader.get_buffer()
     assert len(reader._buffer) == 1024
+
+
+@given(
+    st.lists(st.one_of(messages, answers), max_size=6),
+    st.lists(st.tuples(st.integers(0, 6), topics, packet_ids, st.integers(1, 3000)), min_size=1, max_size=3),
+    st.lists(st.integers(1, 700), min_size=1, max_size=20),
+    st.sampled_from([16, 64, 4096]),
+)
+def test_a_message_that_is_too_large_keeps_its_beginning_and_its_place_however_the_stream_is_split(
+    packets: list[Message | Answer],
+    large: list[tuple[int, str, int, int]],
+    sizes: list[int],
+    buffer_bytes: int,
+) -> None:
+    most = 600
+    sent: list[tuple[bytes, Message | Answer]] = [(encode(packet), packet) for packet in packets]
+    for place, topic, packet_id, beyond in large:
+        head = len(publish(topic, b"", qos=1, packet_id=packet_id))
+        payload = bytes(range(256)) * 20
+        payload = payload[: most - head + 1 + beyond]
+        packet = publish(topic, payload, qos=1, packet_id=packet_id, duplicate=True)
+        kept = payload[: most - (len(packet) - len(payload))]
+        read = Message(topic, kept, packet_id, duplicate=True, full_size=len(payload))
+        sent.insert(place, (packet, read))
+    stream = b"".join(packet for packet, _ in sent)
+    reader = PacketReader(max_packet_bytes=most, buffer_bytes=buffer_bytes)
+    found: list[Message | Answer] = []
+    at, turn = 0, 0
+    while at < len(stream):
+        room = reader.get_buffer()
+        size = min(len(room), sizes[turn % len(sizes)], len(stream) - at)
+        room[:size] = stream[at : at + size]
+        reader.advance(size)
+        at, turn = at + size, turn + 1
+        found += read_all(reader)
+        assert len(reader._buffer) <= max(most, buffer_bytes)
+    assert found == [read for _, read in sent]
+    assert reader.pending_bytes == 0
+
+
+def test_of_a_message_of_100_mb_only_the_beginning_is_ever_in_memory() -> None:
+    reader = PacketReader()
+    sent = publish("a/b", b"{" + b"x" * KEPT_BYTES, qos=1, packet_id=7)
+    size = 100 << 20
+    length = 2 + 3 + 2 + size
+    found = reader.feed(sent[:1] + remaining_length(length) + sent[4:])
+    left = size - KEPT_BYTES - 1
+    while left:
+        assert found == []
+        part = bytes(min(left, 1 << 20))
+        left -= len(part)
+        found = reader.feed(part)
+        assert len(reader._buffer) == reader.buffer_bytes
+    assert found == [Message("a/b", b"{" + b"x" * (KEPT_BYTES - 1), 7, full_size=size)]
+    assert reader.feed(publish("a/b", b"next", qos=1, packet_id=8)) == [Message("a/b", b"next", 8)]
 
 
 def test_a_reader_whose_packets_nobody_reads_refuses_more_bytes() -> None:
