@@ -218,6 +218,7 @@ class Hub:
             metrics=self.metrics,
             health=self.upkeep.parts,
             now_ns=self.now_ns,
+            alarms=self.alarms,
         )
 
     @asynccontextmanager

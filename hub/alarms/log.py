@@ -45,6 +45,8 @@ class File(Protocol):
     def trimmed(self) -> int: ...  # noqa: D102
     def append(self, events: Sequence[AlarmEvent]) -> None: ...  # noqa: D102
     def after(self, sequence: int, limit: int) -> list[AlarmEvent]: ...  # noqa: D102
+    def of_alarm(self, alarm: str) -> list[AlarmEvent]: ...  # noqa: D102
+    def between(self, start_ns: int, end_ns: int, after: int, limit: int) -> list[AlarmEvent]: ...  # noqa: D102
     def newest(self, limit: int) -> list[AlarmEvent]: ...  # noqa: D102
     def present(self) -> list[AlarmEvent]: ...  # noqa: D102
     def trim(self, before_ns: int) -> bool: ...  # noqa: D102
@@ -82,6 +84,8 @@ class EventLog:
         self._recent: deque[AlarmEvent] = deque(maxlen=recent)
         self._recent_from = 0
         """Every told event with a higher sequence is in `_recent`."""
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+        """Who waits for which event to be told."""
         self._timer: asyncio.TimerHandle | None = None
         self._failing: str | None = None
         # Shared with the writer, under `_wake`:
@@ -157,6 +161,14 @@ class EventLog:
             self._set_timer(wait_s)
         return numbered
 
+    async def told(self, sequence: int) -> bool:
+        """Wait until an event has been told, 100 ms or so; return whether it is recorded by then."""
+        if self._told < sequence:
+            told: asyncio.Future[None] = self._loop.create_future()
+            self._waiting.append((sequence, told))
+            await told
+        return sequence not in self._backlog
+
     async def after(self, sequence: int, limit: int = 500) -> list[Told]:
         """Return at most `limit` told events with a higher sequence, in order. Raises LogUnavailable.
 
@@ -164,16 +176,36 @@ class EventLog:
         """
         rows: list[AlarmEvent] = []
         if sequence < self._recent_from:
-            try:
-                async with asyncio.timeout(_READ_TIMEOUT_S):
-                    rows = await self._loop.run_in_executor(self._reader, self._file.after, sequence, limit)
-            except (sqlite3.Error, OSError) as error:  # TimeoutError is an OSError
-                raise LogUnavailable(
-                    f"events after {sequence} can't be read: {error or 'timeout'}"
-                ) from error
+            rows = await self._read(self._file.after, sequence, limit)
+        recent = [event for event in self._recent if event.sequence > sequence]
+        return self._merged(rows, recent)[: max(0, limit)]
+
+    async def of_alarm(self, alarm: str) -> list[Told]:
+        """Return every told event of one alarm, in order. Raises LogUnavailable."""
+        rows = await self._read(self._file.of_alarm, alarm)
+        return self._merged(rows, [event for event in self._recent if event.alarm.id == alarm])
+
+    async def between(self, start_ns: int, end_ns: int, after: int = 0, limit: int = 5000) -> list[Told]:
+        """Return at most `limit` told events of a stretch of time with a higher sequence, in order.
+
+        Raises LogUnavailable.
+        """
+        rows = await self._read(self._file.between, start_ns, end_ns, after, limit)
+        recent = [e for e in self._recent if e.sequence > after and start_ns <= e.time_ns < end_ns]
+        return self._merged(rows, recent)[:limit]
+
+    async def _read(self, query: Callable[..., list[AlarmEvent]], *values: int | str) -> list[AlarmEvent]:
+        try:
+            async with asyncio.timeout(_READ_TIMEOUT_S):
+                return await self._loop.run_in_executor(self._reader, query, *values)
+        except (sqlite3.Error, OSError) as error:  # TimeoutError is an OSError
+            raise LogUnavailable(f"old events can't be read: {error or 'timeout'}") from error
+
+    def _merged(self, rows: list[AlarmEvent], recent: list[AlarmEvent]) -> list[Told]:
+        """Return what the file and memory hold of told events, each once, in order."""
         found = {row.sequence: row for row in rows if row.sequence <= self._told}
-        found |= {event.sequence: event for event in self._recent if event.sequence > sequence}
-        return [Told(found[number], number not in self._backlog) for number in sorted(found)[: max(0, limit)]]
+        found |= {event.sequence: event for event in recent}
+        return [Told(found[number], number not in self._backlog) for number in sorted(found)]
 
     def present(self) -> list[AlarmEvent]:
         """Return the newest told event of every alarm that has not ended, in sequence."""
@@ -268,6 +300,14 @@ class EventLog:
                 listener(event, recorded)
             except Exception:  # one listener's fault must not keep an alarm from the others
                 log.exception("a listener failed at alarm event %d", event.sequence)
+        if self._waiting:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        for sequence, told in self._waiting:
+            if sequence <= self._told and not told.done():
+                told.set_result(None)
+        self._waiting = [one for one in self._waiting if not one[1].done()]
 
     def _recorded(self, through: int) -> None:
         if self._failing is not None:

@@ -1,7 +1,7 @@
 """The file behind the event log: SQLite, WAL, `synchronous=FULL`.
 
-One thread at a time opens, appends, trims and closes; `after` has a connection of its own and may run at
-any time beside them.
+One thread at a time opens, appends, trims and closes; `after`, `of_alarm` and `between` have a connection of
+their own and may run at any time beside them.
 
 SQLite rather than a framed file: a commit is one fsync of the WAL either way, its recovery after a crash
 (checksummed frames, a torn tail cut off) is tested better than ours would be, and retention and "what is
@@ -91,6 +91,7 @@ class Records:
             if not connection.execute("SELECT closed FROM state").fetchone()[0]:
                 first = self._last(connection) + 1
                 connection.execute("INSERT INTO epochs VALUES (?, ?)", (token_hex(4), first))
+            connection.execute("CREATE INDEX IF NOT EXISTS events_by_time ON events (time_ns)")
             connection.execute("UPDATE state SET closed = 0")
 
     @property
@@ -137,11 +138,22 @@ class Records:
 
     def after(self, sequence: int, limit: int) -> list[AlarmEvent]:
         """Return at most `limit` events with a higher sequence, in order."""
+        return self._select("sequence > ? ORDER BY sequence LIMIT ?", (sequence, limit))
+
+    def of_alarm(self, alarm: str) -> list[AlarmEvent]:
+        """Return every event of one alarm, in order."""
+        return self._select("alarm = ? ORDER BY sequence", (alarm,))
+
+    def between(self, start_ns: int, end_ns: int, after: int, limit: int) -> list[AlarmEvent]:
+        """Return at most `limit` events within [start_ns, end_ns) with a higher sequence, in order."""
+        where = "time_ns >= ? AND time_ns < ? AND sequence > ? ORDER BY sequence LIMIT ?"
+        return self._select(where, (start_ns, end_ns, after, limit))
+
+    def _select(self, where: str, values: tuple[int | str, ...]) -> list[AlarmEvent]:
+        """Read on a connection of its own, so that it may run beside the writer."""
         address = f"{self._path.absolute().as_uri()}?mode=ro"
         with closing(sqlite3.connect(address, uri=True, isolation_level=None)) as connection:
-            rows = connection.execute(
-                "SELECT event FROM events WHERE sequence > ? ORDER BY sequence LIMIT ?", (sequence, limit)
-            ).fetchall()
+            rows = connection.execute(f"SELECT event FROM events WHERE {where}", values).fetchall()  # noqa: S608 - constants
         return [_decode(row[0]) for row in rows]
 
     def newest(self, limit: int) -> list[AlarmEvent]:

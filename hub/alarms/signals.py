@@ -64,7 +64,7 @@ class Record(Protocol):
         signal: Signal | None,
         who: str | None,
         why: str | None,
-    ) -> object: ...
+    ) -> AlarmEvent: ...
 
 
 class Entry:
@@ -227,47 +227,47 @@ class Signals:
 
     # --- what people do --------------------------------------------------------------------------------
 
-    def acknowledge(self, alarm_id: str, who: str, now_ns: int, why: str | None = None) -> Entry:
+    def acknowledge(self, alarm_id: str, who: str, now_ns: int, why: str | None = None) -> AlarmEvent:
         """Take charge of an alarm: its signal and its escalation stop until the acknowledgement times out."""
         entry = self._entry(alarm_id)
         entry.signal = life.acknowledge(entry.signal, who, self._policy_of(entry.alarm), now_ns)
         return self._write("acknowledged", entry, now_ns, who=who, why=why)
 
-    def pause(self, alarm_id: str, who: str, duration_ns: int, now_ns: int) -> Entry:
+    def pause(self, alarm_id: str, who: str, duration_ns: int, now_ns: int) -> AlarmEvent:
         """Pause the audio of an alarm for a while."""
         entry = self._entry(alarm_id)
         entry.signal = life.pause(entry.signal, duration_ns, self._policy_of(entry.alarm), now_ns)
         return self._write("audio-paused", entry, now_ns, who=who)
 
-    def switch_off(self, alarm_id: str, who: str, why: str, until_ns: int, now_ns: int) -> Entry:
+    def switch_off(self, alarm_id: str, who: str, why: str, until_ns: int, now_ns: int) -> AlarmEvent:
         """Switch the signal of an alarm off until a time, with a reason."""
         entry = self._entry(alarm_id)
         policy = self._policy_of(entry.alarm)
         entry.signal = life.switch_off(entry.signal, why, until_ns, policy, now_ns)
         return self._write("signal-off", entry, now_ns, who=who, why=why)
 
-    def resume(self, alarm_id: str, who: str, now_ns: int) -> Entry:
+    def resume(self, alarm_id: str, who: str, now_ns: int) -> AlarmEvent:
         """Take a pause or a switching off back."""
         entry = self._entry(alarm_id)
         entry.signal = life.resume(entry.signal)
         return self._write("re-alarmed", entry, now_ns, who=who, why="taken back")
 
-    def reset(self, alarm_id: str, who: str, now_ns: int) -> Entry:
+    def reset(self, alarm_id: str, who: str, now_ns: int) -> AlarmEvent:
         """Reset a latched signal. Where the condition is gone, that ends the alarm."""
         entry = self._entry(alarm_id)
         entry.signal = life.reset(entry.signal, entry.alarm, self._policy_of(entry.alarm))
-        view = self._write("reset", entry, now_ns, who=who)
+        told = self._write("reset", entry, now_ns, who=who)
         if entry.alarm.presence == "absent":
             self._end(self._by_id[alarm_id], entry, now_ns, who=who, why="reset")
-        return view
+        return told
 
-    def comment(self, alarm_id: str, who: str, text: str, now_ns: int) -> Entry:
+    def comment(self, alarm_id: str, who: str, text: str, now_ns: int) -> AlarmEvent:
         """Add a remark to an alarm's history."""
         if not text.strip():
             raise SignalRefused("a comment has a text")
         return self._write("commented", self._entry(alarm_id), now_ns, who=who, why=text)
 
-    def reassign(self, alarm_id: str, who: str, to: str, now_ns: int, why: str | None = None) -> Entry:
+    def reassign(self, alarm_id: str, who: str, to: str, now_ns: int, why: str | None = None) -> AlarmEvent:
         """Hand an alarm over to somebody."""
         if not to.strip():
             raise SignalRefused("an alarm is handed over to somebody: give a name")
@@ -381,9 +381,9 @@ class Signals:
 
     def _write(
         self, event: Happening, entry: Entry, now_ns: int, *, who: str | None = None, why: str | None = None
-    ) -> Entry:
+    ) -> AlarmEvent:
         place = entry.place
-        self._record(
+        return self._record(
             event,
             now_ns,
             entry.alarm,
@@ -394,7 +394,6 @@ class Signals:
             who=who,
             why=why,
         )
-        return entry
 
 
 def _key(alarm: Alarm) -> Key:

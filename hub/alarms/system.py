@@ -78,7 +78,7 @@ class AlarmSystem:
         self.assignments = Assignments(self.book)
         self.charts = Charts(self.book)
         self._places = places
-        self._device_of = device_of
+        self.device_of = device_of
         self._own = own
         self._now_ns = now_ns
         self.limits_of = limits_lookup(
@@ -153,7 +153,7 @@ class AlarmSystem:
                 tasks.create_task(delivery.run())
             tasks.create_task(self._every(FLUSH_S, self._flush))
             tasks.create_task(self._every(1.0, self._follow))
-            tasks.create_task(self._every(SWEEP_S, self._sweep))
+            tasks.create_task(self._every(SWEEP_S, self.sweep))
 
     def tick(self, devices: Iterable[Device], listening_since_ns: int | None) -> None:
         """Judge what only the passing of time decides. Call it every second."""
@@ -188,7 +188,7 @@ class AlarmSystem:
     def _limits(self, alarm: Alarm) -> Limits:
         if (alarm.site, alarm.device) == (self._own.site, self._own.id):
             return self.limits_of(self._own)
-        device = self._device_of(alarm.site, alarm.device)
+        device = self.device_of(alarm.site, alarm.device)
         return self.rules.of("adult") if device is None else self.limits_of(device)
 
     def _policy_of(self, alarm: Alarm) -> Policy:
@@ -203,7 +203,7 @@ class AlarmSystem:
         return entry.gateway if entry else None
 
     def _area_of(self, site: str, device: str) -> str:
-        known = self._device_of(site, device)
+        known = self.device_of(site, device)
         return known.area if known else self._own.area
 
     def _peers_of(self, device: Device) -> Iterable[Device]:
@@ -220,7 +220,7 @@ class AlarmSystem:
         found = self._devices_of.get((site, patient))
         if found is None:
             ids = [one for bed in self._places.beds() if bed.patient == patient for one in bed.devices]
-            devices = [self._device_of(site, one) for one in ids]
+            devices = [self.device_of(site, one) for one in ids]
             found = tuple(device for device in devices if device is not None)
             if len(found) == len(ids):  # one that was never heard may be heard any time
                 self._devices_of[site, patient] = found
@@ -253,7 +253,8 @@ class AlarmSystem:
         bed_of = {bed.patient: bed.bed for bed in self._places.beds() if bed.patient is not None}
         await self.overrides.follow(self._now_ns(), bed_of)
 
-    async def _sweep(self) -> None:
+    async def sweep(self) -> None:
+        """Reckon every patient's early warning score. Raises RegistryUnavailable, BookUnusable."""
         self._known = {patient.id: patient for patient in await self._places.patients()}
         now_ns = self._now_ns()
         subjects = self.subjects()

@@ -7,12 +7,25 @@ from fastapi.openapi.utils import get_openapi
 from msgspec import Struct, json
 
 from hub import __version__
-from hub.api import alarms, answers, devices, health, page, places, rejects, sign_in, streams, trends
+from hub.api import (
+    alarm_actions,
+    alarm_rules,
+    alarms,
+    answers,
+    devices,
+    health,
+    page,
+    places,
+    rejects,
+    sign_in,
+    streams,
+    trends,
+)
 from hub.api.access import known
 from hub.api.headers import BodyLimit, SecurityHeaders
 from hub.api.problems import ProblemDetails, install
 from hub.api.services import Services
-from hub.events import Bed
+from hub.events import Bed, ToldEvent
 
 MAX_BODY_BYTES = 64 * 1024
 
@@ -35,6 +48,16 @@ _TAGS = [
 ]
 
 _SHAPES: list[type[Struct]] = [
+    alarm_actions.AlarmHistory,
+    alarm_actions.AlarmLoad,
+    alarm_rules.LimitChange,
+    alarm_rules.LimitChanges,
+    alarm_rules.LimitsAnswer,
+    alarm_rules.Scores,
+    alarm_rules.Shift,
+    alarm_rules.Shifts,
+    alarm_rules.TransportAnswer,
+    ToldEvent,
     answers.AlarmEvents,
     answers.Alarms,
     answers.Alive,
@@ -99,7 +122,7 @@ def create_api(services: Services, signing_in: sign_in.SignIn | None = None) -> 
     api.add_middleware(SecurityHeaders)
     data = APIRouter(prefix="/api/v1", dependencies=[Depends(known)])
     # Fixed paths first: /devices/unassigned is no device.
-    for part in (places, streams, devices, trends, alarms, rejects):
+    for part in (places, streams, devices, trends, alarms, alarm_actions, alarm_rules, rejects):
         data.include_router(part.router)
     api.include_router(data)
     api.include_router(health.router)

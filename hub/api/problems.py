@@ -188,6 +188,9 @@ _EXAMPLES = {
     401: _example(401, "unauthorized", "send a bearer token: Authorization: Bearer wh_…"),
     403: _example(403, "forbidden", "this needs a token of the role biomed or it"),
     404: _example(404, "not-found", "there is no bed icu-99 at main"),
+    409: _example(
+        409, "signal-refused", "only a latched signal can be reset; this condition is still present"
+    ),
     413: _example(413, "content-too-large", "a body may have 65536 bytes at most"),
     422: _example(422, "invalid-request", "limit: 0", Fault("expected 1 to 1000", parameter="limit")),
     502: _example(502, "store-refused", "the time series store refused the query"),

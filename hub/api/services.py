@@ -9,6 +9,7 @@ from msgspec import Struct
 from starlette.requests import HTTPConnection
 
 from hub.alarms.log import EventLog
+from hub.alarms.system import AlarmSystem
 from hub.live import Live
 from hub.metrics import Metrics
 from hub.rejects import Rejected
@@ -132,6 +133,8 @@ class Services:
     health: Callable[[], Sequence[Part]]
     now_ns: Callable[[], int]
     """The hub's clock."""
+    alarms: AlarmSystem | None = None
+    """What people do about alarms; None where only looking is possible."""
 
 
 async def services_of(connection: HTTPConnection) -> Services:

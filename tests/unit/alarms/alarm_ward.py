@@ -26,7 +26,7 @@ class MemoryLog:
         self.rows: list[bytes] = []
         self._decoded: list[AlarmEvent] = []
 
-    def record(self, event, time_ns, alarm, **known) -> None:
+    def record(self, event, time_ns, alarm, **known) -> AlarmEvent:
         self.rows.append(
             msgspec.msgpack.encode(AlarmEvent(len(self.rows) + 1, event, time_ns, alarm, **known))
         )

@@ -7,8 +7,11 @@ import httpx
 import pytest
 
 from hub.alarms.alarm import Alarm
+from hub.alarms.channels import NotifySettings
+from hub.alarms.limits import load_limits
 from hub.alarms.log import EventLog
 from hub.alarms.records import Records
+from hub.alarms.system import AlarmSystem
 from hub.api.app import create_api
 from hub.api.services import Part, Replayed, Services
 from hub.device import Device
@@ -91,6 +94,9 @@ class Hospital:
     tokens: Tokens
     parts: list[Part]
     replays: list = field(default_factory=list)
+    alarms: AlarmSystem | None = None
+    heard: dict = field(default_factory=dict)
+    """Devices that the alarms know, by id."""
 
     def device(self, name="mon-1"):
         return Device("main", name, "icu", "native", 1.0)
@@ -161,6 +167,19 @@ async def hospital(tmp_path):
         replays.append(list(ids))
         return Replayed(accepted=len(ids), rejected=0, gone=0)
 
+    heard = {}
+    alarms = AlarmSystem(
+        event_log=log,
+        book=tmp_path / "alarm-book.sqlite",
+        rules=load_limits(),
+        places=registry,
+        device_of=lambda _, name: heard.get(name),
+        own=Device("main", "hub-1", "hub", "hub", 0.0),
+        notify=NotifySettings(mqtt=False),
+        publish=lambda *_: True,
+        now_ns=lambda: NOW,
+    )
+    await alarms.start()
     services = Services(
         hub="hub-1",
         registry=registry,
@@ -174,9 +193,11 @@ async def hospital(tmp_path):
         metrics=Metrics(),
         health=lambda: parts,
         now_ns=lambda: NOW,
+        alarms=alarms,
     )
-    yield Hospital(services, store, live, log, journal, registry, tokens, parts, replays)
+    yield Hospital(services, store, live, log, journal, registry, tokens, parts, replays, alarms, heard)
     stream.close()
+    await alarms.stop()
     await journal.stop()
     await log.stop()
     await tokens.stop()

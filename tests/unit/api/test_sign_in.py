@@ -15,6 +15,7 @@ SECOND = 1_000_000_000
 START = 1_790_000_000 * SECOND
 PASSWORD = "correct horse battery"
 EVERYBODY = frozenset(ROLES)
+CARERS = frozenset({"nurse", "charge-nurse"})
 
 # Who may call what. A route that is not here fails `test_every_route_has_roles`: decide, then add it.
 ALLOWED = {
@@ -33,6 +34,27 @@ ALLOWED = {
     "GET /api/v1/trends": EVERYBODY,
     "GET /api/v1/alarms": EVERYBODY,
     "GET /api/v1/alarms/events": EVERYBODY,
+    "GET /api/v1/alarms/load": EVERYBODY,
+    "GET /api/v1/alarms/export.csv": EVERYBODY,
+    "GET /api/v1/alarms/{alarm}": EVERYBODY,
+    "POST /api/v1/alarms/{alarm}/acknowledge": CARERS,
+    "POST /api/v1/alarms/{alarm}/pause": CARERS,
+    "POST /api/v1/alarms/{alarm}/off": CARERS,
+    "POST /api/v1/alarms/{alarm}/resume": CARERS,
+    "POST /api/v1/alarms/{alarm}/reset": CARERS,
+    "POST /api/v1/alarms/{alarm}/comment": CARERS,
+    "POST /api/v1/alarms/{alarm}/handover": CARERS,
+    "GET /api/v1/limits": EVERYBODY,
+    "GET /api/v1/limits/changes": EVERYBODY,
+    "POST /api/v1/limits/changes": CARERS | {"biomed"},
+    "POST /api/v1/limits/changes/{change_id}/end": CARERS | {"biomed"},
+    "GET /api/v1/assignments": EVERYBODY,
+    "POST /api/v1/assignments": CARERS,
+    "DELETE /api/v1/assignments/{assignment}": CARERS,
+    "GET /api/v1/patients/{patient}/news2": EVERYBODY,
+    "POST /api/v1/patients/{patient}/charted": CARERS,
+    "POST /api/v1/devices/{site}/{device}/transport": CARERS,
+    "DELETE /api/v1/devices/{site}/{device}/transport": CARERS,
     "GET /api/v1/stream": EVERYBODY,
     "GET /api/v1/rejects": EVERYBODY,
     "POST /api/v1/rejects/replay": {"biomed", "it"},
@@ -49,6 +71,9 @@ FILLED = {
     "patient": "p",
     "device": "mon-1",
     "waveform": "ecg_ii",
+    "alarm": "al-1",
+    "change_id": "1",
+    "assignment": "1",
 }
 
 

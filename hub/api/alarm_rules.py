@@ -1,0 +1,389 @@
+"""Limits, assignments, transport and charted values: what people settle about alarms."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Path
+from fastapi import Query as FromQuery
+from msgspec import Struct
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response
+
+from hub.alarms.charts import Charted, ChartRefused
+from hub.alarms.early_warning import Assessment
+from hub.alarms.escalation import Assignment, AssignmentRefused
+from hub.alarms.overrides import OverrideRefused
+from hub.alarms.rules import Override
+from hub.api.access import Known, has_role
+from hub.api.alarm_actions import CARERS, Alarming, Carer
+from hub.api.answers import answer, described
+from hub.api.parameters import ID, Id, Instant, Query, QueryId
+from hub.api.problems import Problem, documented, missing
+from hub.api.services import Hub, Token
+from hub.events import moment
+
+router = APIRouter(tags=["alarms"])
+
+KEEPERS = (*CARERS, "biomed")
+Keeper = Annotated[Token, Depends(has_role(*KEEPERS))]
+ChangeId = Annotated[int, Path(ge=1)]
+
+
+class LimitChange(Struct, frozen=True):
+    """A change of limits: who made it, why, and until when."""
+
+    id: int
+    scope: str
+    site: str
+    scope_id: str
+    table: str
+    values: dict[str, Any]
+    age_group: str | None
+    who: str
+    why: str
+    since: datetime
+    until: datetime | None
+    ended: datetime | None
+    ended_by: str | None
+    ended_why: str | None
+
+
+class LimitsAnswer(Struct, frozen=True):
+    """The rules for one patient, ward or site: tables as in the limits file, and what changed them."""
+
+    age_group: str
+    tables: dict[str, dict[str, Any]]
+    changes: list[LimitChange]
+
+
+class LimitChanges(Struct, frozen=True):
+    """Changes of limits, oldest first."""
+
+    changes: list[LimitChange]
+
+
+class Shift(Struct, frozen=True, rename={"start": "from"}):
+    """One person in one role at a bed or a ward for one shift."""
+
+    id: int
+    site: str
+    ward: str
+    bed: str | None
+    role: str
+    who: str
+    start: datetime
+    until: datetime
+    assigned_by: str
+
+
+class Shifts(Struct, frozen=True):
+    """The shifts that are on or to come."""
+
+    assignments: list[Shift]
+
+
+class ScoreAnswer(Struct, frozen=True):
+    """A NEWS2 score, its parts, and what it stands on."""
+
+    time: datetime
+    total: int | None
+    """None where an input is missing, stale or invalid, or the chart isn't for this patient."""
+    at_least: int | None
+    risk: str | None
+    single_three: list[str]
+    scores: dict[str, int | None]
+    spo2_scale: int | None
+    problems: dict[str, str]
+    ages_s: dict[str, float]
+    sources: dict[str, str]
+    excluded: str | None
+
+
+class Scores(Struct, frozen=True):
+    """A patient's score as of now, and its history, oldest first."""
+
+    now: ScoreAnswer | None
+    history: list[ScoreAnswer]
+
+
+class TransportAnswer(Struct, frozen=True):
+    """Until when a device's silence doesn't alarm."""
+
+    until: datetime
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class LimitsQuery(Query):
+    """Whose rules."""
+
+    site: QueryId
+    ward: QueryId | None = None
+    patient: QueryId | None = None
+    age_group: Literal["adult", "paediatric", "neonatal"] = "adult"
+
+
+class ChangesQuery(Query):
+    """Which changes."""
+
+    ended: bool = Field(default=False, description="Those that are over, too.")
+
+
+class ChangeLimits(_Body):
+    """Change keys of one table; null takes a limit away."""
+
+    scope: Literal["site", "ward", "patient"]
+    site: str = Field(pattern=ID)
+    scope_id: str = Field(pattern=ID, description="Of the site, the ward or the patient.")
+    table: str = Field(max_length=128, description="A parameter, or for instance signals.high.")
+    values: dict[str, Any] = Field(min_length=1, max_length=20)
+    why: str = Field(min_length=1, max_length=1000)
+    until: Instant | None = None
+    age_group: Literal["adult", "paediatric", "neonatal"] | None = None
+
+
+class EndChange(_Body):
+    """Take a change back."""
+
+    why: str = Field(min_length=1, max_length=1000)
+
+
+class Assign(_Body):
+    """Assign somebody."""
+
+    site: str = Field(pattern=ID)
+    ward: str = Field(pattern=ID)
+    bed: str | None = Field(default=None, pattern=ID)
+    role: str = Field(pattern=ID)
+    who: str = Field(min_length=1, max_length=128)
+    start: Instant = Field(alias="from")
+    until: Instant
+
+
+class Chart(_Body):
+    """What was observed: inputs of the score."""
+
+    time: Instant | None = Field(default=None, description="Now if absent.")
+    values: dict[str, float | bool | str] = Field(min_length=1, max_length=10)
+
+
+class Transport(_Body):
+    """A device leaves its place for a while."""
+
+    until: Instant
+    why: str = Field(min_length=1, max_length=1000)
+
+
+@router.get("/limits", summary="Limits in force", **described(LimitsAnswer, 401, 422))
+async def limits(alarms: Alarming, query: Annotated[LimitsQuery, FromQuery()]) -> Response:
+    """The rules as they apply to a site, ward or patient, with who changed them, why and until when."""
+    changes = alarms.overrides.of(query.site, query.ward, query.patient)
+    tables = alarms.rules.tables(query.age_group, changes)
+    return answer(LimitsAnswer(query.age_group, tables, [_change(one) for one in changes]))
+
+
+@router.get("/limits/changes", summary="Changes of limits", **described(LimitChanges, 401, 422))
+async def changes(alarms: Alarming, query: Annotated[ChangesQuery, FromQuery()]) -> Response:
+    """Every change that is in force, and those that are over where asked for."""
+    found = alarms.overrides.listed(with_ended=query.ended)
+    return answer(LimitChanges([_change(one) for one in found]))
+
+
+@router.post("/limits/changes", summary="Change limits", **described(LimitChange, 401, 403, 404, 422))
+async def change(hub: Hub, alarms: Alarming, keeper: Keeper, body: ChangeLimits) -> Response:
+    """Change limits. What would switch an alarm off needs an end; nurses change a patient's limits only."""
+    if body.scope != "patient" and keeper.role == "nurse":
+        raise Problem(403, "forbidden", "limits of a ward or site are changed by a charge nurse or biomed")
+    bed: str | None = None
+    age_group: str | None = body.age_group
+    if body.scope == "patient":
+        patient = await hub.registry.patient(body.scope_id)
+        bed, age_group = patient.bed, patient.age_group
+        if bed is None:
+            raise Problem(422, "invalid-request", "scope_id: this patient is in no bed")
+    now_ns = hub.now_ns()
+    override = Override(
+        scope=body.scope,
+        site=body.site,
+        scope_id=body.scope_id,
+        table=body.table,
+        values=body.values,
+        who=keeper.name,
+        why=body.why,
+        set_ns=now_ns,
+        until_ns=body.until,
+        age_group=age_group,
+        bed=bed,
+    )
+    try:
+        added = await alarms.overrides.set(override, now_ns)
+    except OverrideRefused as error:
+        raise Problem(422, "limits-refused", str(error)) from error
+    return answer(_change(added))
+
+
+@router.post(
+    "/limits/changes/{change_id}/end",
+    summary="Take a change of limits back",
+    **described(LimitChange, 401, 403, 404, 422),
+)
+async def end_change(
+    hub: Hub, alarms: Alarming, keeper: Keeper, change_id: ChangeId, body: EndChange
+) -> Response:
+    """End a change before its time."""
+    try:
+        ended = await alarms.overrides.end(change_id, keeper.name, hub.now_ns(), body.why)
+    except LookupError as error:
+        raise missing(str(error)) from error
+    return answer(_change(ended))
+
+
+@router.get("/assignments", summary="Who is where", **described(Shifts, 401, 422))
+async def assignments(hub: Hub, alarms: Alarming) -> Response:
+    """The shifts that are on or to come."""
+    return answer(Shifts([_shift(one) for one in alarms.assignments.listed(hub.now_ns())]))
+
+
+@router.post("/assignments", summary="Assign somebody", **described(Shift, 401, 403, 422))
+async def assign(hub: Hub, alarms: Alarming, carer: Carer, body: Assign) -> Response:
+    """Put somebody in charge of a bed or a ward for a shift."""
+    assignment = Assignment(
+        site=body.site,
+        ward=body.ward,
+        bed=body.bed,
+        role=body.role,
+        who=body.who,
+        from_ns=body.start,
+        until_ns=body.until,
+        assigned_by=carer.name,
+    )
+    try:
+        added = await alarms.assignments.assign(assignment, hub.now_ns())
+    except AssignmentRefused as error:
+        raise Problem(422, "assignment-refused", str(error)) from error
+    return answer(_shift(added))
+
+
+@router.delete(
+    "/assignments/{assignment}",
+    summary="Take an assignment back",
+    status_code=204,
+    response_class=Response,
+    responses=documented(401, 403, 404, 422),
+)
+async def unassign(alarms: Alarming, carer: Carer, assignment: ChangeId) -> Response:  # noqa: ARG001 - checks the role
+    """Take an assignment back."""
+    try:
+        await alarms.assignments.remove(assignment)
+    except LookupError as error:
+        raise missing(str(error)) from error
+    return Response(status_code=204)
+
+
+@router.get("/patients/{patient}/news2", summary="NEWS2", **described(Scores, 401, 422))
+async def news2(alarms: Alarming, token: Known, patient: Id) -> Response:  # noqa: ARG001 - every route knows who asks
+    """A patient's early warning score with its parts, the age and source of each input, and its history."""
+    newest = alarms.early_warning.newest(patient)
+    history = [_score(one) for one in alarms.early_warning.history(patient)]
+    return answer(Scores(None if newest is None else _score(newest), history))
+
+
+@router.post("/patients/{patient}/charted", summary="Chart values", **described(Scores, 401, 403, 404, 422))
+async def chart(hub: Hub, alarms: Alarming, carer: Carer, patient: Id, body: Chart) -> Response:
+    """Enter what no device measures: oxygen, consciousness, or any other input of the score."""
+    await hub.registry.patient(patient)
+    now_ns = hub.now_ns()
+    time_ns = now_ns if body.time is None else body.time
+    try:
+        await alarms.charts.enter(Charted(patient, time_ns, body.values, carer.name), now_ns)
+    except ChartRefused as error:
+        raise Problem(422, "chart-refused", str(error)) from error
+    await alarms.sweep()
+    return await news2(alarms, carer, patient)
+
+
+@router.post(
+    "/devices/{site}/{device}/transport",
+    summary="Begin a transport",
+    **described(TransportAnswer, 401, 403, 404, 422),
+)
+async def transport(
+    hub: Hub, alarms: Alarming, carer: Carer, site: Id, device: Id, body: Transport
+) -> Response:
+    """Suppress a device's silence alarm, visibly, until a time."""
+    known = alarms.device_of(site, device)
+    if known is None:
+        raise missing("the hub hasn't heard this device")
+    now_ns = hub.now_ns()
+    if body.until <= now_ns:
+        raise Problem(422, "invalid-request", "until: expected a time in the future")
+    until_ns = alarms.conditions.transport(known, body.until, carer.name, body.why, now_ns)
+    return answer(TransportAnswer(moment(until_ns)))
+
+
+@router.delete(
+    "/devices/{site}/{device}/transport",
+    summary="End a transport",
+    status_code=204,
+    response_class=Response,
+    responses=documented(401, 403, 404, 422),
+)
+async def transport_over(hub: Hub, alarms: Alarming, carer: Carer, site: Id, device: Id) -> Response:  # noqa: ARG001 - checks the role
+    """Let a device's silence alarm again."""
+    known = alarms.device_of(site, device)
+    if known is None:
+        raise missing("the hub hasn't heard this device")
+    alarms.conditions.transport_over(known, hub.now_ns())
+    return Response(status_code=204)
+
+
+def _change(one: Override) -> LimitChange:
+    return LimitChange(
+        one.id,
+        one.scope,
+        one.site,
+        one.scope_id,
+        one.table,
+        one.values,
+        one.age_group,
+        one.who,
+        one.why,
+        moment(one.set_ns),
+        None if one.until_ns is None else moment(one.until_ns),
+        None if one.ended_ns is None else moment(one.ended_ns),
+        one.ended_by,
+        one.ended_why,
+    )
+
+
+def _shift(one: Assignment) -> Shift:
+    return Shift(
+        one.id,
+        one.site,
+        one.ward,
+        one.bed,
+        one.role,
+        one.who,
+        moment(one.from_ns),
+        moment(one.until_ns),
+        one.assigned_by,
+    )
+
+
+def _score(one: Assessment) -> ScoreAnswer:
+    score = one.score
+    return ScoreAnswer(
+        time=moment(one.time_ns),
+        total=score.total if score else None,
+        at_least=score.at_least if score else None,
+        risk=score.risk if score else None,
+        single_three=list(score.single_three) if score else [],
+        scores=score.scores if score else {},
+        spo2_scale=score.spo2_scale if score else None,
+        problems=score.problems if score else {},
+        ages_s=one.ages_s,
+        sources=one.sources,
+        excluded=one.excluded,
+    )
