@@ -38,6 +38,8 @@ class Taken(Struct):
     """The device of each of `batch.readings`, in the same order."""
     rejecting: list[tuple[Device, str, list[Refused]]]
     """Devices that sent something unusable, the topic, and what was wrong."""
+    refused: list[list[Refused]] = []
+    """What was wrong with each of `batch.rejections`, in the same order."""
     duplicates: int = 0
     rejected_messages: int = 0
 
@@ -252,6 +254,7 @@ class Intake:
         if len(refused) > MAX_REASONS:
             told.append(f"and {len(refused) - MAX_REASONS} more")
         taken.rejected_messages += 1
+        taken.refused.append(refused)
         taken.batch.rejections.append(
             Rejection(
                 message.topic,

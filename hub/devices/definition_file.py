@@ -2,15 +2,14 @@
 
 import re
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from pydantic import ValidationError
 
-from hub.devices.definition import MAP, NAME, Definition, Named
+from hub.devices.definition import MAP, NAME, Definition
+from hub.devices.doubts import doubts
 from hub.devices.problem import Problem
-from hub.vocabulary import PARAMETERS
 
 Key = tuple[str | int, ...]
 
@@ -41,11 +40,11 @@ def parse(text: str, file: str) -> tuple[Definition | None, list[Problem]]:
         definition = Definition.model_validate(document)
     except ValidationError as error:
         return None, [_problem(file, lines, dict(fault)) for fault in error.errors()]
-    doubts = [
+    doubtful = [
         Problem(file, _line(lines, key), _shown(key), message, "warning")
-        for key, message in _doubts(definition)
+        for key, message in doubts(definition)
     ]
-    return definition, doubts
+    return definition, doubtful
 
 
 def _problem(file: str, lines: dict[Key, int], fault: dict[str, object]) -> Problem:
@@ -59,19 +58,6 @@ def _problem(file: str, lines: dict[Key, int], fault: dict[str, object]) -> Prob
     elif fault["type"] == "missing":
         message = "is missing"
     return Problem(file, _line(lines, key), _shown(key), message)
-
-
-def _doubts(definition: Definition) -> Iterator[tuple[Key, str]]:
-    for at, read_entry in enumerate(definition.read):
-        for position, entry in enumerate(read_entry.value):
-            if isinstance(entry.parameter, Named) or entry.unit is not None:
-                continue
-            unit = PARAMETERS[entry.parameter].unit
-            if unit:
-                yield (
-                    ("read", at, "value", position, "parameter"),
-                    f'no unit: taken as {unit}; write unit = "{unit}" if that is what the device sends',
-                )
 
 
 def _lines(text: str) -> dict[Key, int]:

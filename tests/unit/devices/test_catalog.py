@@ -8,13 +8,13 @@ from hub.devices.catalog import Catalog
 from hub.devices.check import check
 from hub.devices.decode import Observed, Refused
 from hub.devices.problem import DefinitionErrors
-from hub.devices.show import show
 from hub.mqtt.topics import matches
 
 GOOD = """
 title = "Bed scale"
 source = "its manual"
 interval_s = 30
+time = "at"
 [[topic]]
 pattern = "scales/{device}"
 [[read]]
@@ -152,21 +152,6 @@ def test_the_built_in_definitions_have_neither_errors_nor_doubts():
     from hub.devices.catalog import BUILT_IN
 
     assert check([BUILT_IN]) == []
-
-
-def test_show_tells_what_a_payload_becomes(catalog):
-    shown = show(catalog, "wards/v1/main/icu/mon-1/observations", b'{"values":{"spo2":97,"hart_rate":1}}')
-    json.dumps(shown)
-    assert shown["definition"] == "native"
-    (item,) = shown["items"]
-    assert item["values"]["spo2"] == {
-        "value": 97.0,
-        "unit": "%",
-        "loinc": ["2708-6", "59408-5"],
-        "mdc": ["150456"],
-    }
-    assert shown["refused"][0]["path"] == "$.values.hart_rate"
-    assert show(catalog, "x", b"")["refused"][0]["reason"].startswith("no definition")
 
 
 TOPICS = [

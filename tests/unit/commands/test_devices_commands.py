@@ -1,0 +1,130 @@
+"""`hub devices …` as typed."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from hub.commands.devices import app
+from hub.ward.registry import Registry
+
+PUMP = '{"timestamp":"2026-11-24T02:43:12Z","infusion_rate_ml_hr":12.5}'
+SCALE = """
+title = "Bed scale"
+source = "its manual"
+interval_s = 30
+time = { path = "t", style = "ms" }
+[[topic]]
+pattern = "scales/{device}"
+[[read]]
+value = [{ path = "kg", parameter = "body_weight", unit = "kg" }]
+"""
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "hub.toml").write_text(f'data_dir = "{tmp_path / "data"}"\n')
+    (tmp_path / "data").mkdir()
+    (tmp_path / "scale.toml").write_text(SCALE)
+
+    def run(*arguments):
+        return CliRunner().invoke(app, list(arguments))
+
+    return run
+
+
+def test_decode_prints_one_json_object_a_message(hub):
+    done = hub("decode", "--device", "pump-telemetry", "--json", PUMP, PUMP.replace("12.5", '"x"'))
+    first, second = map(json.loads, done.stdout.splitlines())
+    assert first["readings"][0]["parameter"] == "pump_flow_rate"
+    assert first["fhir"][0]["resourceType"] == "Observation"
+    assert first["line_protocol"][0].startswith("vitals,")
+    assert first["rejects"] == []
+    assert second["rejects"][0]["path"] == "$.infusion_rate_ml_hr"
+    assert done.exit_code == 1
+
+
+def test_decode_takes_a_definition_file(hub):
+    done = hub("decode", "--device", "scale.toml", "--json", '{"t":1795488192123,"kg":71.5}')
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["readings"][0]["value"] == 71.5
+
+
+def test_decode_shows_step_by_step_for_people(hub):
+    done = hub("decode", "--device", "mon-1", '{"values":{"heart_rate":72}}')
+    for step in ("readings", "heart_rate = 72 /min", "rejects", "FHIR", "line protocol"):
+        assert step in done.stdout
+    assert done.exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "arguments", [["decode", "{}"], ["decode", "--device", "a", "--topic", "b", "{}"], ["decode"]]
+)
+def test_decode_says_what_it_needs(hub, arguments):
+    assert hub(*arguments).exit_code == 2
+
+
+def test_check_prints_file_line_key_and_fails_on_errors(hub, tmp_path):
+    (tmp_path / "bad.toml").write_text(SCALE.replace("body_weight", "body_wait"))
+    done = hub("check", "bad.toml")
+    assert done.exit_code == 1
+    assert "bad.toml:9: error: read[0].value" in done.stdout
+    assert hub("check", "scale.toml").exit_code == 0
+
+
+def test_new_check_and_test_lead_from_a_sample_to_a_tested_definition(hub, tmp_path):
+    sample = tmp_path / "sample.json"
+    sample.write_text('{"t":1795488192123,"hr":72}')
+    (tmp_path / "mine").mkdir()
+    assert hub("new", "sample.json", "--topic", "acme/{device}", "-o", "mine/acme.toml").exit_code == 0
+    assert hub("new", "sample.json", "--topic", "acme/{device}", "-o", "mine/acme.toml").exit_code == 1
+    assert hub("check", "mine/acme.toml", "--samples", "sample.json").exit_code == 0
+    case = tmp_path / "cases" / "acme" / "usual"
+    case.mkdir(parents=True)
+    (case / "topic.txt").write_text("acme/m-1")
+    sample.rename(case / "payload.json")
+    arguments = ("test", "cases", "--definitions", "mine")
+    assert hub(*arguments).exit_code == 1
+    assert hub(*arguments, "--update").exit_code == 0
+    done = hub(*arguments)
+    assert done.exit_code == 0
+    assert "acme has no case no-value, malformed" in done.output
+    (case / "expected.json").write_text("[]")
+    assert "is not expected" in hub(*arguments).stdout
+
+
+def test_import_reports_what_could_not_be_converted(hub, tmp_path):
+    (tmp_path / "content.json").write_text("{}")
+    (tmp_path / "mapping.json").write_text("{}")
+    done = hub("import-iomt", "content.json", "mapping.json")
+    assert done.exit_code == 1
+    assert "not converted" in done.output
+
+
+async def registered(tmp_path):
+    registry = Registry(f"sqlite:///{tmp_path / 'data' / 'registry.sqlite'}")
+    await registry.start()
+    try:
+        return {entry.id: entry for entry in await registry.devices()}
+    finally:
+        await registry.stop()
+
+
+async def test_add_registers_a_device_under_its_gateway(hub, tmp_path):
+    import asyncio
+
+    done = await asyncio.to_thread(hub, "add", "w-1", "--definition", "iomt-flat", "--gateway", "gw-1")
+    assert done.exit_code == 0, done.output
+    entry = (await registered(tmp_path))["w-1"]
+    assert (entry.definition, entry.gateway, entry.registered) == ("iomt-flat", "gw-1", True)
+    assert (await asyncio.to_thread(hub, "add", "w-1", "--bed", "nowhere")).exit_code == 1
+    assert (await asyncio.to_thread(hub, "add", "w-2")).exit_code == 1
+    assert (await asyncio.to_thread(hub, "add", "w-2", "--definition", "nothing")).exit_code == 1
+
+
+def test_a_password_is_shown_once_with_what_the_broker_needs(hub):
+    done = hub("add", "pump-7", "--definition", "pump-telemetry", "--password")
+    assert done.exit_code == 0, done.output
+    assert 'password_hash = "$2b$' in done.stdout
+    assert 'device = "pump-7"' in done.stdout
