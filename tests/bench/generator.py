@@ -1,6 +1,6 @@
 """Publishes six-value readings of many devices over a few connections, at a rate or as fast as it goes.
 
-`python -m tests.bench.generator URL --devices D --count N [--rate R] [--connections C]`; prints one JSON line.
+`python -m tests.bench.generator URL --devices D --count N [--rate R]` prints one JSON line at the end.
 """
 
 import argparse

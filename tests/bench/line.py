@@ -1,4 +1,4 @@
-"""CPU of the line alone: from the bytes of PUBLISH packets to the bytes of their PUBACKs, journal included."""
+"""CPU of the line alone: from the bytes of PUBLISH packets to those of their PUBACKs, journal included."""
 
 import asyncio
 import time
@@ -13,7 +13,7 @@ from hub.intake import Intake
 from hub.journal import Journal
 from hub.live import Live
 from hub.model import Message
-from hub.mqtt.packets import PacketReader, publish, pubacks
+from hub.mqtt.packets import PacketReader, pubacks, publish
 from hub.pipeline import Line
 from hub.roster import Roster
 from tests.bench.generator import reading, topic

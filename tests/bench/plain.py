@@ -31,7 +31,7 @@ async def measure_plain(folder: Path) -> dict[str, float]:
     try:
         async with (
             embedded_broker(folder) as broker,
-            InfluxDBClientAsync(url=victoria.url, token="none", org="none") as influx,  # noqa: S106 - of nothing
+            InfluxDBClientAsync(url=victoria.url, token="none", org="none") as influx,
         ):
             parts = urlsplit(broker.url)
             where = parts.hostname or "", parts.port or 1883

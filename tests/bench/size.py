@@ -24,18 +24,16 @@ _SHAPES = {
 
 async def measure_size(folder: Path) -> dict[str, float]:
     """Return `bytes_per_value`: readings of six values at 1 Hz with jitter, as random walks, days old."""
-    chance = random.Random(1)  # noqa: S311 - the same data each time
+    chance = random.Random(1)
     store = DuckDBStore(folder / "series.duckdb")
     await store.start()
     start_ms = 1_795_000_000_000 // 86_400_000 * 86_400_000
     walks = [{name: middle for name, (middle, _, _) in _SHAPES.items()} for _ in range(DEVICES)]
-    row = 0
-    for first in range(0, SECONDS, 250):
+    for row, first in enumerate(range(0, SECONDS, 250), 1):
         batch = empty_batch(0)
         for second in range(first, first + 250):
             for device, walk in enumerate(walks):
                 batch.readings.append(_reading(device, second, start_ms, walk, chance))
-        row += 1
         await store.write([(row, batch)])
     await store.expire(start_ms * 1_000_000 + 4 * DAY_NS, Retention())
     size = await store.size_bytes() or 0

@@ -1,4 +1,4 @@
-"""The whole hub in a process of its own: CPU a message, memory, alarm latency, throughput beside a bare subscriber."""
+"""The whole hub in a process of its own: CPU a message, memory, alarm latency, throughput."""
 
 import asyncio
 import json
@@ -57,7 +57,7 @@ async def measure_steady(folder: Path) -> dict[str, float]:
 
 
 async def measure_throughput(folder: Path, broker: str) -> dict[str, float]:
-    """Fan-in as fast as it goes: messages/s of the hub, journal and alarms on, over those of a bare subscriber."""
+    """Fan-in as fast as it goes: messages/s of the hub, all on, over those of a bare subscriber."""
     filters = tuple(Catalog.load().filters)
     async with _broker(folder, broker, filters) as url:
         bare = await _bare(url, filters)

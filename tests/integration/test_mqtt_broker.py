@@ -29,7 +29,7 @@ HASH = "$2a$04$NYzhYfEKRcmZ62MG/9sTf.bauSX7lkfvKbWzCXG6jd4MsZ/Cf2wVG"
 
 async def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
     async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - what is waited for is state of the code under test
+        while not condition():
             await asyncio.sleep(0.01)
 
 

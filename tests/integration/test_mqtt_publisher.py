@@ -19,7 +19,7 @@ STATUS = "wards/v1/north/hub/hub-1/status"
 
 async def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
     async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - what is waited for is state of the code under test
+        while not condition():
             await asyncio.sleep(0.01)
 
 

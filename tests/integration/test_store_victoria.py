@@ -45,7 +45,7 @@ async def test_kills_while_it_is_written_to_lose_and_double_nothing(tmp_path: Pa
             await asyncio.to_thread(server.start)
         last = await journal.append(batch(sent))
         sent += 1
-        while await journal.position(store.name) < last:  # noqa: ASYNC110 - what is watched has no event
+        while await journal.position(store.name) < last:
             await asyncio.sleep(0.1)
     finally:
         draining.cancel()

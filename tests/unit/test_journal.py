@@ -41,7 +41,7 @@ async def journal(tmp_path: Path) -> AsyncIterator[Journal]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    while not condition():  # noqa: ASYNC110 - what is watched has no event
+    while not condition():
         await asyncio.sleep(0.01)
 
 

@@ -69,7 +69,7 @@ class MemoryStore:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    while not condition():  # noqa: ASYNC110 - what is watched has no event
+    while not condition():
         await asyncio.sleep(0.005)
 
 
