@@ -28,9 +28,13 @@ def main() -> int:
     """Build, and return the exit code."""
     parser = argparse.ArgumentParser(description="Build the nurse station's page.")
     parser.add_argument("--optional", action="store_true", help="exit 0 where it can't be built, and say why")
+    parser.add_argument("--install", action="store_true", help="only install the packages")
     parser.add_argument("--check", action="store_true", help="check types and run the page's unit tests too")
     arguments = parser.parse_args()
     try:
+        if arguments.install:
+            install(npm_command())
+            return 0
         if arguments.check:
             npm = npm_command()
             install(npm)

@@ -5,6 +5,8 @@ import { settings } from './settings.svelte';
 
 class Horn {
   blocked = $state(true);
+  /** What sounds now, where the browser lets it. */
+  sounds = $state<Tone | null>(null);
   #sound = new Sound();
   #test: { tone: Tone; until: number } | null = null;
 
@@ -32,7 +34,8 @@ class Horn {
     this.blocked = this.#sound.blocked;
     this.#sound.volume(settings.volume);
     if (this.#test !== null && performance.now() > this.#test.until) this.#test = null;
-    this.#sound.play(this.#test?.tone ?? tone);
+    this.sounds = this.#test?.tone ?? tone;
+    this.#sound.play(this.sounds);
   }
 }
 

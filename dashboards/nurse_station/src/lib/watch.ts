@@ -2,8 +2,8 @@
 
 export type Path = 'starting' | 'sound' | 'lost' | 'silent';
 
-/** Two heartbeats (2 s each) are missing; leaves half a second to be on the screen within 5 s. */
-export const SILENT_MS = 4500;
+/** Two heartbeats (2 s each) are missing; leaves most of a second to be on the screen within 5 s. */
+export const SILENT_MS = 4100;
 /** A stream that is closed for longer than a quick reconnect takes. */
 export const LOST_MS = 1500;
 

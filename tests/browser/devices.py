@@ -1,0 +1,28 @@
+"""A device of the tests: speaks for one that the ward file knows, over a connection of its own."""
+
+import json
+import uuid
+from urllib.parse import urlsplit
+
+import paho.mqtt.client as mqtt
+
+
+class Device:
+    def __init__(self, broker: str, area: str, device: str) -> None:
+        parts = urlsplit(broker)
+        self._topic = f"wards/v1/main/{area}/{device}"
+        self._client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id=f"test-{uuid.uuid4().hex[:8]}")
+        self._client.connect(parts.hostname, parts.port)
+        self._client.loop_start()
+
+    def alarm(self, condition: str, state: str, priority: str = "high", text: str = "", **more) -> None:
+        alarm = {"condition": condition, "state": state, "priority": priority, "text": text, **more}
+        self._send("alarms", {"alarms": [alarm]})
+
+    def _send(self, channel: str, payload: object) -> None:
+        sent = self._client.publish(f"{self._topic}/{channel}", json.dumps(payload), qos=1)
+        sent.wait_for_publish(10)
+
+    def close(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
