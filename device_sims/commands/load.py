@@ -161,8 +161,13 @@ def load(
     endpoints = _endpoints(brokers, username, files, default=not with_hub)
     if workers is None:
         workers = max(-(-devices // _DEVICES_A_WORKER), int(devices * rate / _MESSAGES_A_WORKER) + 1)
+    local = all(_is_local(_host(endpoint.url)) for endpoint in endpoints)
     if sources is None:
-        sources = max(-(-devices // max(len(endpoints), 1) // _CONNECTIONS_A_SOURCE), 1)
+        sources = max(-(-devices // max(len(endpoints), 1) // _CONNECTIONS_A_SOURCE), 1) if local else 1
+    elif sources > 1 and not local:
+        raise InputError(
+            "--sources are addresses of this machine: brokers elsewhere can't be reached from them"
+        )
     if alarms is None:
         alarms = min(devices, 200) if hub or with_hub else 0
     with _watched(endpoints, hub, token_file, hub_pid, broker_pid or [], with_hub=with_hub) as watched:
@@ -239,6 +244,7 @@ def _endpoints(
 ) -> tuple[Endpoint, ...]:
     """`files`: of the password, the CA, the certificate and its key; the last three are for TLS alone."""
     urls = [url.strip() for url in (brokers or "").split(",") if url.strip()]
+    urls = [url if "://" in url else f"mqtt://{url}" for url in urls]
     if not urls and default:
         urls = ["mqtt://127.0.0.1:1883"]
     return tuple(
@@ -292,9 +298,12 @@ def _token(file: Path | None) -> str:
 
 
 def _local_listener(url: str) -> int | None:
-    parts = urlsplit(url if "://" in url else f"mqtt://{url}")
-    port = parts.port or (8883 if parts.scheme == "mqtts" else 1883)
-    return listener(port) if _is_local(parts.hostname or "") else None
+    port = urlsplit(url).port or (8883 if url.startswith("mqtts:") else 1883)
+    return listener(port) if _is_local(_host(url)) else None
+
+
+def _host(url: str) -> str:
+    return urlsplit(url).hostname or ""
 
 
 def _is_local(host: str) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from device_sims.clock import rfc3339
@@ -46,16 +47,26 @@ class Reckoning:
 
 
 def reckon(
-    plan: LoadPlan, j: int, acknowledged: int, sent: int, readings: Iterable[Mapping[str, Any]]
+    plan: LoadPlan,
+    j: int,
+    start_ms: int,
+    acknowledged: int,
+    sent: int,
+    readings: Iterable[Mapping[str, Any]],
 ) -> Reckoning:
-    """Compare one device: rounds below `acknowledged` must be stored once, below `sent` may be."""
+    """Compare one device: rounds below `acknowledged` must be stored once, below `sent` may be.
+
+    What the device determined outside the time of this test is another test's.
+    """
     found = Reckoning()
+    end_ms = plan.time_ms(j, plan.rounds, start_ms)
     device = plan.device_name(j)
     seen: set[int] = set()
     for reading in readings:
         n = reading["seq"] - FIRST_SEQ
-        if n < 0:
-            continue  # what a fault sent on purpose
+        said_ms = _milliseconds(reading.get("device_time"))
+        if n < 0 or (said_ms is not None and not start_ms <= said_ms <= end_ms):
+            continue  # what a fault sent on purpose, or another test
         if n >= sent:
             found.altered += 1
             found.name(device, reading["seq"], "never sent with this number")
@@ -69,6 +80,9 @@ def reckon(
         if {name: float(value) for name, value in reading["values"].items()} != expected:
             found.altered += 1
             found.name(device, reading["seq"], "values differ from what was sent")
+        elif said_ms is not None and said_ms != plan.time_ms(j, n, start_ms):
+            found.altered += 1
+            found.name(device, reading["seq"], "the device's time differs from what was sent")
     found.stored = len(seen)
     for n in range(acknowledged):
         if n not in seen:
@@ -97,7 +111,7 @@ def reconcile(
         try:
             for j in devices[first::_THREADS]:
                 stored = api.readings(plan.site, plan.device_name(j), begin, end)
-                mine[j] = reckon(plan, j, acknowledged.get(j, 0), sent.get(j, 0), stored)
+                mine[j] = reckon(plan, j, start_ms, acknowledged.get(j, 0), sent.get(j, 0), stored)
                 progress(1)
         finally:
             api.close()
@@ -108,3 +122,7 @@ def reconcile(
         for part in pool.map(share, range(_THREADS)):
             found |= part
     return found
+
+
+def _milliseconds(moment: str | None) -> int | None:
+    return None if moment is None else round(datetime.fromisoformat(moment).timestamp() * 1000)

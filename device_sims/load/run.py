@@ -4,6 +4,7 @@ import resource
 import time
 from array import array
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from device_sims.errors import BrokerError, InputError, LostError
@@ -19,6 +20,8 @@ from device_sims.load.reconcile import Reckoning, reconcile
 _FILES_EACH = 64
 """File descriptors that a worker needs beside its connections."""
 _CONNECT_PATIENCE_S = 30.0
+_PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_USUAL_PORTS = 28_232
 
 
 class Progress(Protocol):
@@ -297,5 +300,21 @@ def check_limits(plan: LoadPlan) -> None:
             f"{plan.devices} devices on {plan.workers} worker(s) need {needed} open files each; the limit is "
             f"{hard}: give --workers {workers} or raise it (ulimit -n)"
         )
+    ports = _ports()
+    shared = -(-plan.devices // len(plan.endpoints) // plan.sources)
+    if shared > ports:
+        raise InputError(
+            f"{shared} connections from one address to one broker, and there are {ports} ports: "
+            f"give --sources {-(-plan.devices // len(plan.endpoints) // (ports - 1000))} or more --brokers"
+        )
     if needed > soft:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(needed, hard), hard))
+
+
+def _ports() -> int:
+    """Return how many ports the system gives to outgoing connections."""
+    try:
+        low, high = _PORT_RANGE.read_text(encoding="ascii").split()
+    except (OSError, ValueError):
+        return _USUAL_PORTS
+    return int(high) - int(low) + 1

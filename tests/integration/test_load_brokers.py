@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from device_sims.client import probe
-from device_sims.errors import BrokerError
+from device_sims.errors import BrokerError, InputError
 from device_sims.load.faults import Fault
 from device_sims.load.outcome import Outcome
 from device_sims.load.plan import FIRST_SEQ, Endpoint, LoadPlan
@@ -216,12 +216,14 @@ def test_what_can_not_work_is_told_before_the_run(tmp_path: Path) -> None:
     hub = load_command("--hub", f"http://127.0.0.1:{port}", "--devices", 5)
     limits = load_command("--find-max", "--devices", 5)
     many = load_command("--devices", 150_000, "--workers", 1)
-    assert [done.returncode for done in (nowhere, hub, limits, many)] == [3, 2, 2, 2]
+    far = load_command("--brokers", "mqtt://192.0.2.1", "--sources", 3)
+    assert [done.returncode for done in (nowhere, hub, limits, many, far)] == [3, 2, 2, 2, 2]
     assert f"no broker at mqtt://127.0.0.1:{port}" in nowhere.stderr
     assert "--token-file" in hub.stderr
     assert "--expect" in limits.stderr
     assert "--workers" in many.stderr
-    for done in (nowhere, hub, limits, many):
+    assert "--sources" in far.stderr
+    for done in (nowhere, hub, limits, many, far):
         assert len(done.stderr.strip().splitlines()) == 1, done.stderr
 
 
@@ -232,8 +234,14 @@ def test_a_refused_login_is_told_before_the_run(tmp_path: Path) -> None:
     assert "--username" in refused.stderr
 
 
-def test_enough_open_files_are_asked_for() -> None:
+def test_enough_open_files_and_ports_are_asked_for() -> None:
     check_limits(plan(1883, devices=2000))
+    check_limits(plan(1883, 1884, 1885, devices=48_000, workers=4))
+    with pytest.raises(InputError, match="--workers"):
+        check_limits(plan(1883, devices=10_000_000))
+    with pytest.raises(InputError, match="--sources"):
+        check_limits(plan(1883, devices=100_000, workers=50))
+    check_limits(plan(1883, devices=100_000, workers=50, sources=5))
 
 
 async def test_every_connection_may_be_encrypted_and_show_a_certificate(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 import pytest
 
+from device_sims.clock import rfc3339
 from device_sims.errors import InputError
 from device_sims.load.alarm_watch import judge
 from device_sims.load.expect import parse_expectations
@@ -24,13 +25,13 @@ def stored(load: LoadPlan, j: int, rounds) -> list[dict]:
 
 def test_all_acknowledged_and_stored_once_is_no_loss() -> None:
     load = plan()
-    found = reckon(load, 1, 30, 30, stored(load, 1, range(30)))
+    found = reckon(load, 1, START, 30, 30, stored(load, 1, range(30)))
     assert found == Reckoning(stored=30)
 
 
 def test_an_acknowledged_message_that_is_missing_is_lost_and_named() -> None:
     load = plan()
-    found = reckon(load, 1, 30, 30, stored(load, 1, [n for n in range(30) if n != 17]))
+    found = reckon(load, 1, START, 30, 30, stored(load, 1, [n for n in range(30) if n != 17]))
     assert (found.stored, found.lost) == (29, 1)
     named = {"device": "load-00001", "seq": FIRST_SEQ + 17, "what": "acknowledged and not stored"}
     assert found.named == [named]
@@ -38,14 +39,14 @@ def test_an_acknowledged_message_that_is_missing_is_lost_and_named() -> None:
 
 def test_what_was_sent_and_never_acknowledged_may_be_stored_or_not() -> None:
     load = plan()
-    assert reckon(load, 1, 10, 20, stored(load, 1, range(15))).unacknowledged_stored == 5
-    assert reckon(load, 1, 10, 20, stored(load, 1, range(15))).lost == 0
-    assert reckon(load, 1, 10, 20, stored(load, 1, range(10))).lost == 0
+    assert reckon(load, 1, START, 10, 20, stored(load, 1, range(15))).unacknowledged_stored == 5
+    assert reckon(load, 1, START, 10, 20, stored(load, 1, range(15))).lost == 0
+    assert reckon(load, 1, START, 10, 20, stored(load, 1, range(10))).lost == 0
 
 
 def test_a_reading_stored_twice_is_doubled_and_counted_once() -> None:
     load = plan()
-    found = reckon(load, 1, 3, 3, stored(load, 1, [0, 1, 1, 2]))
+    found = reckon(load, 1, START, 3, 3, stored(load, 1, [0, 1, 1, 2]))
     assert (found.stored, found.doubled, found.lost) == (3, 1, 0)
 
 
@@ -54,26 +55,37 @@ def test_another_value_or_a_missing_value_is_altered() -> None:
     readings = stored(load, 1, range(3))
     readings[0]["values"]["heart_rate"] += 1
     del readings[1]["values"]["spo2"]
-    found = reckon(load, 1, 3, 3, readings)
+    found = reckon(load, 1, START, 3, 3, readings)
     assert (found.altered, found.lost) == (2, 0)
 
 
 def test_a_number_that_was_never_sent_is_altered() -> None:
     load = plan()
-    assert reckon(load, 1, 2, 2, stored(load, 1, range(3))).altered == 1
+    assert reckon(load, 1, START, 2, 2, stored(load, 1, range(3))).altered == 1
 
 
 def test_rubbish_that_a_fault_sent_is_not_held_against_the_hub() -> None:
     load = plan()
     rubbish = [{"seq": 2, "values": {}}]
-    assert reckon(load, 1, 3, 3, stored(load, 1, range(3)) + rubbish) == Reckoning(stored=3)
+    assert reckon(load, 1, START, 3, 3, stored(load, 1, range(3)) + rubbish) == Reckoning(stored=3)
+
+
+def test_another_time_is_altered_and_another_test_is_none_of_this_one() -> None:
+    load = plan()
+    readings = stored(load, 1, range(3))
+    for n, reading in enumerate(readings):
+        reading["device_time"] = rfc3339(load.time_ms(1, n, START))
+    earlier = [reading | {"device_time": rfc3339(START - 20_000)} for reading in readings]
+    assert reckon(load, 1, START, 3, 3, earlier + readings) == Reckoning(stored=3)
+    readings[2]["device_time"] = rfc3339(load.time_ms(1, 2, START) + 1)
+    assert reckon(load, 1, START, 3, 3, readings).altered == 1
 
 
 def test_no_more_than_a_hundred_losses_are_named_and_all_are_counted() -> None:
     load = plan(duration_s=300)
     total = Reckoning()
-    total.add(reckon(load, 1, 300, 300, []))
-    total.add(reckon(load, 2, 300, 300, []))
+    total.add(reckon(load, 1, START, 300, 300, []))
+    total.add(reckon(load, 2, START, 300, 300, []))
     assert total.lost == 600
     assert len(total.named) == 100
 
