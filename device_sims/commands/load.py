@@ -108,6 +108,9 @@ def load(
         list[str] | None,
         typer.Option(metavar="KIND@S[+S][:HOW]", help="; ".join(f"{what}" for what in KINDS.values())),
     ] = None,
+    wrong_clocks: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the devices whose clock is 90 s early or late.")
+    ] = 0.0,
     workers: Annotated[
         int | None, typer.Option(min=1, max=64, help="Processes. Default: as many as the devices need.")
     ] = None,
@@ -185,6 +188,7 @@ def load(
             area=identity("--area", area),
             prefix=identity("--prefix", prefix),
             alarms=alarms,
+            wrong_clocks=wrong_clocks,
             keepalive_s=min(max(120, int(4 / rate)), 65_535),
         )
         check_limits(plan)

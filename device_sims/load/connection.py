@@ -51,6 +51,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_birth",
+        "_clock_error_ms",
         "_direct",
         "_due",
         "_early",
@@ -99,6 +100,7 @@ class Connection(asyncio.Protocol):
         self._qos = plan.qos
         self._window = plan.window
         self._excursion = plan.excursion(j) or (0, 0)
+        self._clock_error_ms = plan.clock_error_ms(j)
         self._start_ms = 0
         self._start = 0.0
         self._due: deque[float] = deque()
@@ -143,6 +145,8 @@ class Connection(asyncio.Protocol):
         if self._held or not self._writable or len(self._due) >= self._window:
             self.hold()
             return
+        if self._clock_error_ms:
+            time = time_part(int(time[8:21]) + self._clock_error_ms)
         n = self.next_round
         self.next_round = n + 1
         first, last = self._excursion
@@ -313,7 +317,7 @@ class Connection(asyncio.Protocol):
         parts = (
             self._template.again,
             ID_BYTES[n % PACKET_IDS],
-            time_part(plan.time_ms(self._j, n, self._start_ms)),
+            time_part(plan.device_ms(self._j, n, self._start_ms)),
             b"%d" % (FIRST_SEQ + n),
             self._tails[plan.variant(self._j, n)],
         )

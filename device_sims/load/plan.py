@@ -25,6 +25,8 @@ ID_BYTES = [(n + 1).to_bytes(2, "big") for n in range(PACKET_IDS)]
 PUBACKS = [b"\x40\x02" + packet_id for packet_id in ID_BYTES]
 """Its acknowledgement."""
 
+WRONG_MS = 90_000
+
 _VARIANTS = 16
 _ALARM_RATE = 180
 _PARAMETERS: tuple[tuple[str, float, float], ...] = (
@@ -93,6 +95,8 @@ class LoadPlan:
     window: int = 1000
     """Messages of one device that may await their acknowledgement."""
     keepalive_s: int = 120
+    wrong_clocks: float = 0.0
+    """Share of the devices whose clock is wrong by `WRONG_MS`, early or late in turn."""
 
     def __post_init__(self) -> None:
         """Refuse what can't be sent."""
@@ -129,8 +133,21 @@ class LoadPlan:
         return int((n * self.devices + j) * self.ticks_per_message) + 1
 
     def time_ms(self, j: int, n: int, start_ms: int) -> int:
-        """Return the determination time of a message."""
+        """Return when a message is due: its determination time by a right clock."""
         return start_ms + self.tick(j, n) * TICK_MS
+
+    def clock_error_ms(self, j: int) -> int:
+        """Return by how much a device's clock is wrong; devices that leave a limit have a right one."""
+        if not self.wrong_clocks or self.excursion(j) is not None:
+            return 0
+        place = int(j * self.wrong_clocks)
+        if int((j + 1) * self.wrong_clocks) == place:
+            return 0
+        return WRONG_MS if place % 2 else -WRONG_MS
+
+    def device_ms(self, j: int, n: int, start_ms: int) -> int:
+        """Return the determination time of a message as the device's own clock has it."""
+        return self.time_ms(j, n, start_ms) + self.clock_error_ms(j)
 
     def endpoint_of(self, j: int) -> int:
         """Return which broker device `j` is at."""

@@ -8,12 +8,12 @@ from typing import Any
 
 from device_sims.clock import rfc3339
 from device_sims.load.hub_api import HubApi
-from device_sims.load.plan import FIRST_SEQ, LoadPlan
+from device_sims.load.plan import FIRST_SEQ, WRONG_MS, LoadPlan
 
 _NAMED = 100
 """Losses that are named one by one; beyond, they are counted."""
 _THREADS = 4
-_MARGIN_MS = 60_000
+_MARGIN_MS = 60_000 + WRONG_MS
 """Stored times are corrected by the device's clock offset: the question asks for a little more."""
 
 
@@ -59,13 +59,14 @@ def reckon(
     What the device determined outside the time of this test is another test's.
     """
     found = Reckoning()
-    end_ms = plan.time_ms(j, plan.rounds, start_ms)
+    error_ms = plan.clock_error_ms(j)
+    begin_ms, end_ms = start_ms + error_ms, plan.device_ms(j, plan.rounds, start_ms)
     device = plan.device_name(j)
     seen: set[int] = set()
     for reading in readings:
         n = reading["seq"] - FIRST_SEQ
         said_ms = _milliseconds(reading.get("device_time"))
-        if n < 0 or (said_ms is not None and not start_ms <= said_ms <= end_ms):
+        if n < 0 or (said_ms is not None and not begin_ms <= said_ms <= end_ms):
             continue  # what a fault sent on purpose, or another test
         if n >= sent:
             found.altered += 1
@@ -80,7 +81,7 @@ def reckon(
         if {name: float(value) for name, value in reading["values"].items()} != expected:
             found.altered += 1
             found.name(device, reading["seq"], "values differ from what was sent")
-        elif said_ms is not None and said_ms != plan.time_ms(j, n, start_ms):
+        elif said_ms is not None and said_ms != plan.time_ms(j, n, start_ms) + error_ms:
             found.altered += 1
             found.name(device, reading["seq"], "the device's time differs from what was sent")
     found.stored = len(seen)

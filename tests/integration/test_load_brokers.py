@@ -15,7 +15,7 @@ from device_sims.client import probe
 from device_sims.errors import BrokerError, InputError
 from device_sims.load.faults import Fault
 from device_sims.load.outcome import Outcome
-from device_sims.load.plan import FIRST_SEQ, Endpoint, LoadPlan
+from device_sims.load.plan import FIRST_SEQ, WRONG_MS, Endpoint, LoadPlan
 from device_sims.load.run import LoadRun, check_limits
 from device_sims.target import parse_target
 from tests.certificates import Authority
@@ -145,6 +145,21 @@ def test_silent_devices_send_their_backlog_with_its_own_times(tmp_path: Path) ->
     assert result["held"] > 0
     bodies = watcher.of("/load-00002/observations")
     assert [body["time"] - bodies[0]["time"] for body in bodies] == list(range(0, 1500, 100))
+
+
+def test_a_wrong_clock_is_wrong_in_every_message_and_again_when_it_is_sent_again(tmp_path: Path) -> None:
+    with mosquitto(tmp_path, persistence=False) as server:
+        watcher = Watcher(server.port)
+        load = plan(server.port, devices=4, wrong_clocks=0.5)
+        run(load, Fault("storm", 0.5), Fault("duplicate", 0.6, 0.5, 1.0))
+        watcher.wait_for("/observations", 60)
+        watcher.stop()
+    bodies = {j: watcher.of(f"/load-{j:05d}/observations") for j in range(4)}
+    first = {j: min(body["time"] for body in bodies[j]) - load.time_ms(j, 0, 0) for j in range(4)}
+    assert [first[j] - first[0] for j in range(4)] == [0, -WRONG_MS, 0, WRONG_MS]
+    for j in range(4):
+        times = {body["seq"]: body["time"] for body in bodies[j]}
+        assert all(body["time"] == times[body["seq"]] for body in bodies[j])
 
 
 def test_duplicates_and_rubbish_come_beside_the_good_messages(tmp_path: Path) -> None:

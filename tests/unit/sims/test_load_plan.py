@@ -15,6 +15,7 @@ from device_sims.load.plan import (
     MAX_VALUES,
     PUBACKS,
     TICK_MS,
+    WRONG_MS,
     Endpoint,
     LoadPlan,
     Template,
@@ -117,3 +118,15 @@ def test_exactly_the_wanted_number_of_devices_leaves_a_limit_once(devices: int, 
 def test_what_can_not_be_sent_is_refused_before_the_run(changes: dict, told: str) -> None:
     with pytest.raises(InputError, match=told):
         plan(**changes)
+
+
+@given(st.integers(1, 500), st.floats(0.01, 1))
+def test_the_wanted_share_of_clocks_is_wrong_early_and_late_in_turn(devices: int, share: float) -> None:
+    load = plan(devices=devices, wrong_clocks=share)
+    errors = [load.clock_error_ms(j) for j in range(devices)]
+    wrong = [error for error in errors if error]
+    assert abs(len(wrong) - devices * share) <= 1
+    assert set(wrong) <= {-WRONG_MS, WRONG_MS}
+    assert abs(sum(wrong)) <= WRONG_MS
+    with_alarms = plan(devices=devices, wrong_clocks=1.0, alarms=devices)
+    assert not any(with_alarms.clock_error_ms(j) for j in range(devices))
