@@ -3,7 +3,7 @@
 import typer
 
 from hub import __version__
-from hub.commands import demo, devices, doctor, patients, rejects, run, tokens, users
+from hub.commands import alarms, demo, devices, doctor, patients, rejects, run, tokens, users
 
 app = typer.Typer(
     name="hub",
@@ -17,6 +17,8 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("run")(run.run)
 app.command("doctor")(doctor.doctor)
+app.command("news2")(alarms.news2)
+app.add_typer(alarms.app, name="alarms")
 app.add_typer(devices.app, name="devices")
 app.add_typer(rejects.app, name="rejects")
 app.add_typer(tokens.app, name="token")

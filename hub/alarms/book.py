@@ -113,6 +113,7 @@ class Book:
         connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA secure_delete=ON")  # an erased patient's lines leave no trace
         layout = connection.execute("PRAGMA user_version").fetchone()[0]
         if layout > LAYOUT:
             connection.close()

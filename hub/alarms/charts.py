@@ -59,6 +59,13 @@ class Charts:
         await self._book.trim(_KIND, now_ns - KEEP_NS)
         self._newest = {patient: known for patient, known in self._newest.items() if patient in patients}
 
+    async def erase_unknown(self, known: set[str]) -> None:
+        """Take out what belongs to patients that the registry no longer knows."""
+        decode = msgpack.Decoder(Charted).decode
+        for line in await self._book.lines(_KIND):
+            if decode(line.body).patient not in known:
+                await self._book.remove(line.id)
+
     def _take(self, charted: Charted) -> None:
         known = self._newest.setdefault(charted.patient, {})
         for name in charted.values:

@@ -1,6 +1,6 @@
 """Changes of the rules for a site, a ward or a patient: who made them, why, and until when."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from msgspec import msgpack
 from msgspec.structs import replace
@@ -89,6 +89,13 @@ class Overrides:
                 await self.end(one.id, "hub", now_ns, "its time is over")
             elif one.scope == "patient" and bed_of.get(one.scope_id) != one.bed:
                 await self.end(one.id, "hub", now_ns, "the patient was discharged or transferred")
+
+    async def erase_unknown(self, known: Collection[str]) -> None:
+        """Take out what was changed for patients that the registry no longer knows."""
+        for one in list(self._all.values()):
+            if one.scope == "patient" and one.scope_id not in known:
+                await self._book.remove(one.id)
+                del self._all[one.id]
 
     async def _add(self, override: Override, now_ns: int) -> Override:
         line = await self._book.add(_KIND, now_ns, msgpack.encode(override))

@@ -255,7 +255,10 @@ class AlarmSystem:
 
     async def sweep(self) -> None:
         """Reckon every patient's early warning score. Raises RegistryUnavailable, BookUnusable."""
-        self._known = {patient.id: patient for patient in await self._places.patients()}
+        before, self._known = self._known, {one.id: one for one in await self._places.patients()}
+        if not before or before.keys() - self._known.keys():
+            await self.charts.erase_unknown(set(self._known))
+            await self.overrides.erase_unknown(set(self._known))
         now_ns = self._now_ns()
         subjects = self.subjects()
         charted = {one.patient: self.charts.newest(one.patient) for one in subjects}
