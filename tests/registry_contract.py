@@ -191,7 +191,9 @@ class RegistryContract:
         await registry.discharge(first, START - 40)
         assert registry.placement("main", "mon-1").patient is None
         await registry.admit(second, "main", "icu-1", START - 20)
-        assert registry.placement("main", "mon-1") == Placement("icu", "icu-1", second, "paediatric", START - 20)
+        assert registry.placement("main", "mon-1") == Placement(
+            "icu", "icu-1", second, "paediatric", START - 20
+        )
         assert await registry.placements("main", "mon-1", START - 200, START) == [
             Period(START - 200, START - 100, "icu-1", None),
             Period(START - 100, START - 40, "icu-1", first),

@@ -17,6 +17,7 @@ from hub.api import (
     page,
     places,
     rejects,
+    scores,
     sign_in,
     streams,
     trends,
@@ -76,6 +77,7 @@ _SHAPES: list[type[Struct]] = [
     answers.Windows,
     Bed,
     ProblemDetails,
+    scores.BedScores,
     sign_in.SessionAnswer,
 ]
 
@@ -122,7 +124,7 @@ def create_api(services: Services, signing_in: sign_in.SignIn | None = None) -> 
     api.add_middleware(SecurityHeaders)
     data = APIRouter(prefix="/api/v1", dependencies=[Depends(known)])
     # Fixed paths first: /devices/unassigned is no device.
-    for part in (places, streams, devices, trends, alarms, alarm_actions, alarm_rules, rejects):
+    for part in (places, streams, devices, trends, alarms, alarm_actions, alarm_rules, scores, rejects):
         data.include_router(part.router)
     api.include_router(data)
     api.include_router(health.router)

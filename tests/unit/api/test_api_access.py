@@ -1,6 +1,17 @@
 import pytest
 
-from hub.api import alarm_actions, alarm_rules, alarms, devices, health, places, rejects, streams, trends
+from hub.api import (
+    alarm_actions,
+    alarm_rules,
+    alarms,
+    devices,
+    health,
+    places,
+    rejects,
+    scores,
+    streams,
+    trends,
+)
 from hub.api.app import MAX_BODY_BYTES
 from hub.events import Scope
 from hub.metrics import CONTENT_TYPE
@@ -25,7 +36,7 @@ def operations(api):
 
 
 def test_the_document_lists_every_route(api):
-    parts = (alarm_actions, alarm_rules, alarms, devices, places, rejects, streams, trends)
+    parts = (alarm_actions, alarm_rules, alarms, devices, places, rejects, scores, streams, trends)
     served = {"/api/v1" + route.path for part in parts for route in part.router.routes}
     served |= {route.path for route in health.router.routes}
     assert served == {path for _, path in operations(api)}

@@ -55,6 +55,7 @@ ALLOWED = {
     "POST /api/v1/patients/{patient}/charted": CARERS,
     "POST /api/v1/devices/{site}/{device}/transport": CARERS,
     "DELETE /api/v1/devices/{site}/{device}/transport": CARERS,
+    "GET /api/v1/news2": EVERYBODY,
     "GET /api/v1/stream": EVERYBODY,
     "GET /api/v1/rejects": EVERYBODY,
     "POST /api/v1/rejects/replay": {"biomed", "it"},

@@ -10,6 +10,7 @@ from hub.fhir.audit import Access, audit_event
 from hub.fhir.codes import GROUPS
 from hub.fhir.ids import parts_of, resource_id
 from hub.fhir.outcome import outcome
+from hub.fhir.resource import identified
 from hub.fhir.score import news2
 from hub.fhir.times import instant, span
 from hub.fhir.validate import Issue, validate
@@ -76,8 +77,10 @@ RESOURCES = {
         encounter.chains([stay(3, "icu-01", 0, 9)])[0], AT + 70 * SECOND
     ),
     "planned encounter": encounter.encounter(CHAIN, AT - SECOND),
-    "device": device.device(MONITOR, Placement("icu", "icu-01", "pt-1")),
-    "device in store": device.device(MONITOR, Placement(None, None, None), [Identifier("7", "urn:asset")]),
+    "device": device.device(MONITOR, Placement("icu", "icu-01", "pt-1"), of=["heart_rate"]),
+    "device in store": identified(
+        device.device(MONITOR, Placement(None, None, None), of=["pump_mode"]), [Identifier("7", "urn:asset")]
+    ),
     **{
         f"metric {group.name}": device.metric(
             MONITOR, group, state="online", interval_s=1.0, limits=LIMITS.by_parameter
