@@ -1,4 +1,4 @@
-"""Writes the generated reference pages: `python docs/generate`, or `--check` to fail where one is not current.
+"""Writes the generated reference pages; `--check` fails where one is not current.
 
 Each module beside this one has `pages()`: the text of each page by its path in the repository.
 """
@@ -19,7 +19,8 @@ def main() -> int:
         if source.name == "__main__.py":
             continue
         spec = importlib.util.spec_from_file_location(f"docs_generate_{source.stem}", source)
-        assert spec is not None and spec.loader is not None
+        assert spec is not None
+        assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         for path, text in module.pages().items():

@@ -123,17 +123,16 @@ url = "{victoria.url}"
             say(f"kill {number + 1} of the hub; {publishers.count} acknowledged")
             hub.start()
             await hub.ready()
+        hub.stop()
         for number in range(size.failpoint_rounds):
             for failpoint in FAILPOINTS:
-                # The running hub makes way for one that will kill itself at the failpoint.
-                hub.stop()
                 hub.start(f"{failpoint}:{chance.randint(5, 30)}")
                 if not await hub.dead(60):
                     raise RuntimeError(f"the hub never passed {failpoint}")
                 result.hub_kills += 1
                 say(f"kill at {failpoint}, round {number + 1}; {publishers.count} acknowledged")
-                hub.start()
-                await hub.ready()
+        hub.start()
+        await hub.ready()
         for number in range(size.broker_kills):
             await asyncio.sleep(chance.uniform(1, 3))
             os.kill(hub.broker_pid(), signal.SIGKILL)
