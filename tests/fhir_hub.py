@@ -1,4 +1,4 @@
-"""A hub's FHIR interface for tests: real registry, DuckDB, event log, ledger and tokens; no line, no broker."""
+"""A hub's FHIR interface for tests: real registry, DuckDB, event log, ledger, tokens; no line."""
 
 import asyncio
 import contextlib
@@ -49,6 +49,12 @@ WARD = {
 }
 
 
+class Clock:
+    """The hub's clock, which stands until a test moves it."""
+
+    ns = NOW
+
+
 @dataclass
 class FhirHub:
     """What a test needs at hand."""
@@ -62,6 +68,7 @@ class FhirHub:
     tokens: Tokens
     ledger: Ledger
     records: dict[tuple[str, str], Device]
+    clock: Clock
     rows: int = 0
 
     async def write(self, *readings: Reading, waveforms: tuple[Waveform, ...] = ()) -> None:
@@ -140,8 +147,9 @@ async def fhir_hub(folder: Path, ward: dict | None = None) -> AsyncIterator[Fhir
     """Run everything that stands behind the interface."""
     async with contextlib.AsyncExitStack() as stack:
         url = f"sqlite:///{folder / 'registry.sqlite'}"
-        registry = Registry(url, lambda: NOW)
-        tokens = Tokens(url, lambda: NOW)
+        clock = Clock()
+        registry = Registry(url, lambda: clock.ns)
+        tokens = Tokens(url, lambda: clock.ns)
         log = EventLog(Records(folder / "alarms.sqlite"))
         journal = Journal(folder / "journal.sqlite")
         store = DuckDBStore(folder / "series.duckdb")
@@ -151,7 +159,7 @@ async def fhir_hub(folder: Path, ward: dict | None = None) -> AsyncIterator[Fhir
             stack.push_async_callback(part.stop)
         await registry.seed(parse(ward or WARD, "ward.toml"))
         live = Live(registry)
-        stream = Stream("hub-1", log, lambda scope: live.snapshot(NOW, scope))
+        stream = Stream("hub-1", log, lambda scope: live.snapshot(clock.ns, scope))
         stream.start()
         stack.callback(stream.close)
 
@@ -170,7 +178,7 @@ async def fhir_hub(folder: Path, ward: dict | None = None) -> AsyncIterator[Fhir
             tokens=tokens,
             metrics=Metrics(),
             health=lambda: [Part("broker", "ok", "messages arrive", required=True)],
-            now_ns=lambda: NOW,
+            now_ns=lambda: clock.ns,
         )
         records: dict[tuple[str, str], Device] = {}
         fhir = FhirServices(
@@ -181,8 +189,8 @@ async def fhir_hub(folder: Path, ward: dict | None = None) -> AsyncIterator[Fhir
             tokens=tokens,
             ledger=ledger,
             find_device=lambda site, device: records.get((site, device)),
-            now_ns=lambda: NOW,
+            now_ns=lambda: clock.ns,
             exports=folder / "exports",
         )
         api = create_api(services, fhir=fhir)
-        yield FhirHub(api, services, fhir, registry, store, log, tokens, ledger, records)
+        yield FhirHub(api, services, fhir, registry, store, log, tokens, ledger, records, clock)

@@ -23,6 +23,8 @@ from hub.api import (
     trends,
 )
 from hub.api.access import known
+from hub.api.fhir import app as fhir_app
+from hub.api.fhir.services import FhirServices
 from hub.api.headers import BodyLimit, SecurityHeaders
 from hub.api.problems import ProblemDetails, install
 from hub.api.services import Services
@@ -102,10 +104,13 @@ class Api(FastAPI):
         return self.openapi_schema
 
 
-def create_api(services: Services, signing_in: sign_in.SignIn | None = None) -> FastAPI:
+def create_api(
+    services: Services, signing_in: sign_in.SignIn | None = None, fhir: FhirServices | None = None
+) -> FastAPI:
     """Return the application. It opens nothing: `hub.api.server` serves it.
 
     With `signing_in`, people sign in at its page; `services.tokens` must then take secrets of sessions too.
+    With `fhir`, FHIR R4 is served under /fhir.
     """
     api = Api(
         title="wardhub",
@@ -120,7 +125,8 @@ def create_api(services: Services, signing_in: sign_in.SignIn | None = None) -> 
     )
     api.state.services = services
     install(api)
-    api.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES)
+    larger = {fhir_app.PREFIX: fhir_app.MAX_BODY_BYTES} if fhir is not None else {}
+    api.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES, larger=larger)
     api.add_middleware(SecurityHeaders)
     data = APIRouter(prefix="/api/v1", dependencies=[Depends(known)])
     # Fixed paths first: /devices/unassigned is no device.
@@ -130,5 +136,7 @@ def create_api(services: Services, signing_in: sign_in.SignIn | None = None) -> 
     api.include_router(health.router)
     if signing_in is not None:
         sign_in.install(api, signing_in)
+    if fhir is not None:
+        fhir_app.mount(api, fhir)
     page.install(api)
     return api

@@ -1,5 +1,7 @@
 """What every answer carries, and how large a request may be: plain ASGI, so that streams pass untouched."""
 
+from collections.abc import Mapping
+
 from fastapi import HTTPException
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -38,9 +40,11 @@ class SecurityHeaders:
 class BodyLimit:
     """Refuses bodies that are too large, before or while they are read."""
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: int, larger: Mapping[str, int] | None = None) -> None:
         self._app = app
         self._max_bytes = max_bytes
+        self._larger = dict(larger or {})
+        """By path: what is larger under it."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the application."""
@@ -48,16 +52,21 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         length = Headers(scope=scope).get("content-length", "0")
+        path = scope["path"]
+        most = next(
+            (size for under, size in self._larger.items() if path == under or path.startswith(under + "/")),
+            self._max_bytes,
+        )
         declared, received = (int(length) if length.isdecimal() else 0), 0
 
         async def receive_within_limit() -> Message:
             nonlocal received
-            if declared > self._max_bytes:
+            if declared > most:
                 raise HTTPException(413)
             message = await receive()
             if message["type"] == "http.request":
                 received += len(message.get("body", b""))
-                if received > self._max_bytes:
+                if received > most:
                     raise HTTPException(413)
             return message
 

@@ -150,12 +150,13 @@ def _profile(name: str) -> str | None:
 
 def _alone(parameter: Parameter) -> Group:
     name = parameter.name.replace("_", "-")
+    wave = parameter.kind == "waveform"
     return Group(
         name=name,
         members=(parameter.name,),
         code=concept(parameter),
-        category=_CATEGORY_OF.get(parameter.name, "therapy"),
-        of_patient=parameter.name in _CATEGORY_OF,
+        category="procedure" if wave else _CATEGORY_OF.get(parameter.name, "therapy"),
+        of_patient=wave or parameter.name in _CATEGORY_OF,
         profile=_profile(name),
     )
 

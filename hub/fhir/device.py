@@ -1,7 +1,7 @@
 """Devices, and what they measure or are set to, as Device and DeviceMetric."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from hub.alarms.rules import Limit, Side
@@ -10,8 +10,8 @@ from hub.fhir.ids import OBSERVATIONS, resource_id
 from hub.fhir.location import bed_id
 from hub.fhir.observation import metric_id
 from hub.fhir.resource import Resource, reference, versioned
-from hub.vocabulary import PARAMETERS, UCUM_SYSTEM
-from hub.ward.model import DeviceEntry, Identifier, Placement
+from hub.vocabulary import MDC_SYSTEM, PARAMETERS, UCUM_SYSTEM
+from hub.ward.model import DeviceEntry, Placement
 
 IDENTIFIER = "urn:wardhub:device"
 EUI64 = "urn:oid:1.2.840.10004.1.1.1.0.0.1.0.0.1.2680"
@@ -19,6 +19,7 @@ LIMITS = "urn:wardhub:fhir:alarm-limits"
 """Extension of a DeviceMetric: the alarm limits in force. R4 has no element for them."""
 
 _EUI64 = re.compile(r"[0-9A-Fa-f]{2}(?:[-:]?[0-9A-Fa-f]{2}){7}")
+_MONITORED = frozenset({"heart_rate", "spo2", "arterial_mean"})
 _CATEGORY = {"measurement": "measurement", "setting": "setting", "device-status": "measurement"}
 _OPERATIONAL = {"online": "on", "offline": "off", "standby": "standby"}
 
@@ -28,12 +29,11 @@ def device_id(site: str, device: str) -> str:
     return resource_id(site, device)
 
 
-def device(entry: DeviceEntry, placement: Placement, identifiers: Sequence[Identifier] = ()) -> Resource:
-    """Render a device where it is now."""
+def device(entry: DeviceEntry, placement: Placement, of: Iterable[str] = ()) -> Resource:
+    """Render a device where it is now. `of` are the parameters that it tells: they say of what type it is."""
     own = [{"system": IDENTIFIER, "value": f"{entry.site}/{entry.id}"}]
     if _EUI64.fullmatch(entry.id):
         own.append({"system": EUI64, "value": re.sub("[-:]", "", entry.id).upper()})
-    own += [{"system": one.system, "value": one.value} for one in identifiers]
     resource: Resource = {
         "resourceType": "Device",
         "id": device_id(entry.site, entry.id),
@@ -41,6 +41,9 @@ def device(entry: DeviceEntry, placement: Placement, identifiers: Sequence[Ident
         "status": "active" if entry.registered else "inactive",
         "deviceName": [{"name": entry.id, "type": "user-friendly-name"}],
     }
+    kind = _type(of)
+    if kind is not None:
+        resource["type"] = {"coding": [{"system": MDC_SYSTEM, "code": kind[0], "display": kind[1]}]}
     if entry.definition:
         resource["version"] = [{"type": {"text": "device definition"}, "value": entry.definition}]
     if placement.patient is not None:
@@ -48,6 +51,13 @@ def device(entry: DeviceEntry, placement: Placement, identifiers: Sequence[Ident
     if placement.bed is not None:
         resource["location"] = reference("Location", bed_id(entry.site, placement.bed))
     return versioned(resource)
+
+
+def _type(parameters: Iterable[str]) -> tuple[str, str] | None:
+    names = set(parameters)
+    if any(name.startswith("pump_") for name in names):
+        return ("69985", "MDC_DEV_PUMP_INFUS_MDS")
+    return ("69965", "MDC_DEV_MON_PHYSIO_MULTI_PARAM_MDS") if names & _MONITORED else None
 
 
 def metric(

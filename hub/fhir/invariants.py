@@ -151,7 +151,7 @@ def periods(value: object, path: str) -> Found:
                 if span(start)[0] >= span(end)[1]:
                     yield "invariant", "a period begins before it ends (per-1)", path
             except ValueError:
-                return  # a time of another kind, or before 1970: the structure says what is wrong
+                return  # a time of another kind: the structure says what is wrong
         for name, child in value.items():
             yield from periods(child, f"{path}.{name}")
     elif isinstance(value, list):

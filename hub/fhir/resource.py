@@ -1,10 +1,12 @@
 """What every resource has: an id, a version that follows from its content, references."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from msgspec import json
 
 from hub.fhir.observation import version
+from hub.ward.model import Identifier
 
 Resource = dict[str, Any]
 """A resource as JSON has it."""
@@ -18,6 +20,12 @@ def versioned(resource: Resource, updated: str | None = None) -> Resource:
         meta["lastUpdated"] = updated
     meta = {"versionId": version(json.encode([content, meta])), **meta}
     return {"resourceType": content.pop("resourceType"), "id": content.pop("id"), "meta": meta, **content}
+
+
+def identified(resource: Resource, identifiers: Iterable[Identifier]) -> Resource:
+    """Return a resource with identifiers that others gave it."""
+    given = [{"system": one.system, "value": one.value} for one in identifiers]
+    return versioned({**resource, "identifier": [*resource["identifier"], *given]}) if given else resource
 
 
 def reference(kind: str, resource_id: str) -> dict[str, str]:

@@ -39,8 +39,8 @@ def span(text: str) -> tuple[int, int]:
             "expected a date such as 2026, 2026-11, 2026-11-24 or 2026-11-24T02:43:12Z (write + as %2B)"
         )
     year, month, day, hour, minute, second, fraction, zone = match.groups()
-    if not 1970 <= int(year) <= 2260:
-        raise ValueError("expected a year from 1970 to 2260")
+    if not 1800 <= int(year) <= 2260:
+        raise ValueError("expected a year from 1800 to 2260")
     text = f"{year}-{month or '01'}-{day or '01'}T{hour or '00'}:{minute or '00'}:{second or '00'}"
     try:
         start = datetime.fromisoformat(text + (zone or "+00:00").replace("Z", "+00:00"))

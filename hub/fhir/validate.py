@@ -41,6 +41,8 @@ _COMPLETE: Final[dict[tuple[str, str], frozenset[str]]] = {
     ("AuditEventAgentNetwork", "type"): frozenset("12345"),
 }
 """Required value sets of R4 that the models shorten ("+") or leave out."""
+_FREE: Final = {("CapabilityStatement", "format"), ("CapabilityStatement", "patchFormat")}
+"""What the models take for a list of codes and is none: media types."""
 
 _REFERENCE: Final = re.compile(
     r"(?:(?:https?://\S+|urn:\S+)/)?([A-Z][A-Za-z]+)/[A-Za-z0-9.-]{1,64}(?:/_history/\S+)?"
@@ -98,7 +100,7 @@ def _is_ucum(code: str) -> bool:
 
 @lru_cache(maxsize=1)
 def _ucum() -> Any:  # noqa: ANN401 - a lark parser; the package has no types
-    from ucumvert import get_ucum_parser  # type: ignore[import-untyped]  # it has none
+    from ucumvert import get_ucum_parser
 
     return get_ucum_parser()
 
@@ -163,6 +165,8 @@ def _walk(model: BaseModel, path: str) -> Iterator[Issue]:
 
 
 def _allowed(kind: str, name: str, extra: Mapping[str, Any]) -> frozenset[str] | None:
+    if (kind, name) in _FREE:
+        return None
     complete = _COMPLETE.get((kind, name))
     if complete is not None:
         return complete

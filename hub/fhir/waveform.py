@@ -109,10 +109,10 @@ def _render(
     sampled: dict[str, Any],
     attribution: Attribution,
 ) -> bytes:
-    patient = attribution.patient if group.of_patient or channel == WAVEFORMS else None
+    patient = attribution.patient if group.of_patient else None
     subject = f"Patient/{resource_id(patient)}" if patient else f"Device/{resource_id(site, device)}"
     # The vital signs profiles want a Quantity: a window claims none of them.
-    kind = "procedure" if group.category == "vital-signs" or channel == WAVEFORMS else group.category
+    kind = "procedure" if group.category == "vital-signs" else group.category
     resource: dict[str, Any] = {
         "resourceType": "Observation",
         "id": observation_id(site, device, channel, start_ns, group.name),

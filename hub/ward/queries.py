@@ -149,6 +149,11 @@ def stays(session: Session, patient: str) -> list[StayEntry]:
     return _stays(session, StayRow.patient == patient)
 
 
+def all_stays(session: Session) -> list[StayEntry]:
+    """Return every stay of every patient, oldest first."""
+    return _stays(session)
+
+
 def bed_stays(session: Session, site: str, bed: str) -> list[StayEntry]:
     """Return every stay in a bed, oldest first."""
     return _stays(session, and_(StayRow.site == site, StayRow.bed == bed))

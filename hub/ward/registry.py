@@ -31,6 +31,7 @@ from hub.ward.model import (
 )
 from hub.ward.seed import seed
 from hub.ward.snapshot import NOTHING, Key, Rows, Snapshot, take
+from hub.ward.transaction import Changes
 from hub.ward.wardfile import WardFile
 
 logger = logging.getLogger(__name__)
@@ -141,6 +142,10 @@ class Registry:
     async def stays(self, patient: str) -> list[StayEntry]:
         """Return every stay of a patient, oldest first."""
         return await self._read(queries.stays, patient)
+
+    async def all_stays(self) -> list[StayEntry]:
+        """Return every stay of every patient, oldest first."""
+        return await self._read(queries.all_stays)
 
     async def stays_in_bed(self, site: str, bed: str) -> list[StayEntry]:
         """Return every stay in a bed, oldest first."""
@@ -284,6 +289,10 @@ class Registry:
     async def strike_out(self, kind: PeriodKind, period: int, *, who: str, why: str) -> None:
         """Remove a period that never was."""
         await self._change(changes.strike_out, kind, period, who, why, self._clock_ns())
+
+    async def together(self, work: Callable[[Changes], T]) -> T:
+        """Make several changes in one step: all or, where `work` raises, none."""
+        return await self._change(lambda session: work(Changes(session, self._clock_ns())))
 
     # Erasure.
 

@@ -1,0 +1,135 @@
+"""What every FHIR answer and body has in common: media types, versions, links, descriptions for OpenAPI."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Annotated, Any, Final
+
+from fastapi import Depends
+from msgspec import DecodeError, json
+from starlette.requests import Request
+from starlette.responses import Response
+
+from hub.api.fhir.errors import MEDIA_TYPE, FhirError, wrong
+from hub.fhir.resource import Resource, encode
+from hub.fhir.validate import Issue
+
+_JSON: Final = (MEDIA_TYPE, "application/json", "text/json", "application/*", "*/*", "json", "text/*")
+_STATEMENTS: Final = {422: "Unprocessable Content", 413: "Content Too Large"}
+
+
+async def wants_json(request: Request) -> None:
+    """Refuse who wants something else than JSON."""
+    chosen = request.query_params.get("_format")
+    accepted = [chosen] if chosen else request.headers.get("accept", "*/*").split(",")
+    if not any(one.partition(";")[0].strip().lower() in _JSON for one in accepted):
+        raise wrong("not-supported", f"this server writes {MEDIA_TYPE} alone", "Accept", status=406)
+
+
+async def resource_of(request: Request) -> dict[str, Any]:
+    """Return the resource in a request's body."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in (MEDIA_TYPE, "application/json"):
+        raise wrong("not-supported", f"send {MEDIA_TYPE}", "Content-Type", status=415)
+    try:
+        found = json.decode(await request.body())
+    except (DecodeError, UnicodeDecodeError) as error:
+        raise wrong("structure", f"expected JSON: {error}", "Resource") from None
+    if not isinstance(found, dict):
+        raise wrong("structure", "expected a JSON object", "Resource")
+    return found
+
+
+Body = Annotated[dict[str, Any], Depends(resource_of)]
+
+
+def base_of(request: Request) -> str:
+    """Return the server's address, as the client knows it."""
+    # Of a mounted application Starlette's base_url is that of the outer one.
+    inner = request.scope.get("root_path", "").removeprefix(request.scope.get("app_root_path", ""))
+    return str(request.base_url).rstrip("/") + str(inner)
+
+
+def respond(
+    content: bytes, status: int = 200, *, version: str | None = None, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Return a resource that is JSON already."""
+    own = dict(headers or {})
+    if version is not None:
+        own["ETag"] = f'W/"{version}"'
+    return Response(content, status, own, media_type=MEDIA_TYPE)
+
+
+def read_answer(request: Request, content: bytes, version: str) -> Response:
+    """Return a resource that was read, or that the client has it already."""
+    if version in _versions(request.headers.get("if-none-match", "")):
+        return Response(None, 304, {"ETag": f'W/"{version}"'})
+    return respond(content, version=version)
+
+
+def expect_version(request: Request, resource: Resource) -> None:
+    """Refuse a change of another version than the client has seen."""
+    seen = request.headers.get("if-match")
+    if seen is not None and resource["meta"]["versionId"] not in _versions(seen):
+        text = f"the resource is at version {resource['meta']['versionId']}: read it again"
+        raise FhirError(412, [Issue("conflict", text, "If-Match")])
+
+
+def _versions(header: str) -> list[str]:
+    return [one.strip().removeprefix("W/").strip('"') for one in header.split(",")]
+
+
+def written(request: Request, resource: Resource, *, created: bool) -> Response:
+    """Answer a write as `Prefer` asks."""
+    preference = request.headers.get("prefer", "")
+    version = str(resource["meta"]["versionId"])
+    location = f"{base_of(request)}/{resource['resourceType']}/{resource['id']}"
+    headers = {"Location": location, "Content-Location": location}
+    status = 201 if created else 200
+    if "return=minimal" in preference:
+        return Response(None, status, {**headers, "ETag": f'W/"{version}"'})
+    if "return=OperationOutcome" in preference:
+        from hub.fhir.outcome import outcome
+
+        text = f"{'created' if created else 'updated'} {resource['resourceType']}/{resource['id']}"
+        return respond(
+            encode(outcome([Issue("informational", text, "", "information")])),
+            status,
+            version=version,
+            headers=headers,
+        )
+    return respond(encode(resource), status, version=version, headers=headers)
+
+
+def documented(
+    interaction: str,
+    shape: str,
+    *statuses: int,
+    parameters: Iterable[tuple[str, str]] = (),
+    body: str = "",
+    success: int = 200,
+) -> dict[str, Any]:
+    """Return what a route's decorator needs for OpenAPI: answers, query parameters, body."""
+    schema = {"$ref": f"#/components/schemas/{shape}"}
+    responses: dict[int | str, dict[str, Any]] = {
+        success: {"description": shape, "content": {MEDIA_TYPE: {"schema": schema}}}
+    }
+    for status in (*statuses, 401, 403, 406, 400, 503):
+        if status == 304:
+            responses[status] = {"description": "Not Modified"}
+            continue
+        name = "OperationOutcome" if status >= 400 else shape
+        responses[status] = {
+            "description": _STATEMENTS.get(status) or HTTPStatus(status).phrase,
+            "content": {MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{name}"}}},
+        }
+    extra: dict[str, Any] = {"x-interaction": interaction}
+    listed: Sequence[dict[str, Any]] = [
+        {"name": name, "in": "query", "required": False, "description": text, "schema": {"type": "string"}}
+        for name, text in parameters
+    ]
+    if listed:
+        extra["parameters"] = listed
+    if body:
+        content = {MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{body}"}}}
+        extra["requestBody"] = {"required": True, "content": content}
+    return {"response_model": None, "responses": responses, "openapi_extra": extra}
