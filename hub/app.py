@@ -33,6 +33,10 @@ from hub.intake import Intake, Taken
 from hub.journal import Journal, JournalState
 from hub.knocks import Knocks
 from hub.live import Live
+from hub.location.event import location_frame
+from hub.location.places import Places
+from hub.location.tracker import Moved
+from hub.location.whereabouts import Whereabout, Whereabouts
 from hub.measures import measure
 from hub.metrics import Metrics
 from hub.mqtt.broker import EmbeddedBroker
@@ -135,6 +139,13 @@ class Hub:
             on_new=self._knocked,
         )
         self.backlog_ns = round(settings.line.backlog_s * settings.clock.time_scale * SECOND_NS)
+        self.whereabouts = Whereabouts(
+            placement=self.registry.placement,
+            recall=self.roster.recall,
+            conditions=self.conditions,
+            tell=self._moved,
+            backlog_ns=self.backlog_ns,
+        )
         self.line = Line(
             intake=Intake(self.roster, self.duplicates, settings.clock.limits(), self.knocks),
             roster=self.roster,
@@ -148,6 +159,7 @@ class Hub:
             backlog_ns=self.backlog_ns,
             max_pending=settings.line.max_pending,
             keep_raw=settings.journal.raw_mb > 0,
+            whereabouts=self.whereabouts,
         )
         self.upkeep = Upkeep(self.own, self.conditions, now_ns)
         self.upkeep.expect("journal", "ok", _JOURNAL_OK, required=True)
@@ -219,6 +231,7 @@ class Hub:
             health=self.upkeep.parts,
             now_ns=self.now_ns,
             alarms=self.alarms,
+            whereabouts=self.whereabouts,
         )
 
     @asynccontextmanager
@@ -235,6 +248,7 @@ class Hub:
             stack.push_async_callback(self.sessions.stop)
             if ward is not None:
                 await self.registry.seed(ward)
+                self.whereabouts.settle(Places(ward))
             self.births_file.load()
             stack.push_async_callback(self.births_file.save)
             await self.log.start()
@@ -355,6 +369,14 @@ class Hub:
         if not self._knocks.full():
             self._knocks.put_nowait((device, topic))
 
+    def _moved(self, moved: Moved, about: Whereabout) -> None:
+        zone = self.whereabouts.places.zone(moved.zone)
+        frame = location_frame(moved, about, None if zone is None else zone.name)
+        wards = {about.ward, zone.ward if zone is not None else None} - {None} or {None}
+        for scope in self.stream.scopes():
+            if any(scope.takes(moved.site, ward) for ward in wards):
+                self.stream.publish(frame, scope)
+
     def _named(self, site: str, device_id: str, definition: str, area: str, topic: str) -> None:
         self._knocked(Device(site, device_id, area, definition, 0.0), topic)
 
@@ -439,6 +461,7 @@ class Hub:
         listening_since_ns = max(listening) if len(listening) == len(since) and listening else None
         self.alarms.tick(self.roster.known(), listening_since_ns)
         self.diagnostics.flush(now_ns)
+        self.whereabouts.tick(now_ns)
         for group, node in self.births.requests(now_ns):
             self._publish(f"spBv1.0/{group}/NCMD/{node}", rebirth_command(now_ns // 1_000_000))
 

@@ -16,6 +16,7 @@ from hub.failpoint import failpoint
 from hub.intake import Intake, Taken, empty_batch
 from hub.journal import Journal
 from hub.live import Live
+from hub.location.whereabouts import Whereabouts
 from hub.model import DeviceStatus, Reading, Rejection
 from hub.mqtt.session import Delivery, Session
 from hub.roster import Roster
@@ -93,6 +94,7 @@ class Line:
         backlog_ns: int,
         max_pending: int,
         keep_raw: bool,
+        whereabouts: Whereabouts | None = None,
     ) -> None:
         self.counts = Counts()
         self._intake = intake
@@ -107,6 +109,7 @@ class Line:
         self._backlog_ns = backlog_ns
         self._max_pending = max_pending
         self._keep_raw = keep_raw
+        self._whereabouts = whereabouts
         self._pending = 0
         self._pending_bytes = 0
         self._gathered: _Gathered | None = None
@@ -171,6 +174,8 @@ class Line:
                 self._conditions.device_raised(raiser, alarm, alarm.received_ns)
         for waveform in batch.waveforms:
             self._live.waveform(waveform)
+        if batch.sightings and self._whereabouts is not None:
+            self._whereabouts.take(batch.sightings, batch.received_ns)
         for device, topic, refused in taken.rejecting:
             device.rejected_ns = batch.received_ns
             self._tell_rejects(device, topic, refused)

@@ -14,6 +14,7 @@ from hub.api import (
     answers,
     devices,
     health,
+    locations,
     page,
     places,
     rejects,
@@ -77,6 +78,8 @@ _SHAPES: list[type[Struct]] = [
     answers.Ward,
     answers.Wards,
     answers.Windows,
+    locations.LocationAnswer,
+    locations.Locations,
     Bed,
     ProblemDetails,
     scores.BedScores,
@@ -130,7 +133,7 @@ def create_api(
     api.add_middleware(SecurityHeaders)
     data = APIRouter(prefix="/api/v1", dependencies=[Depends(known)])
     # Fixed paths first: /devices/unassigned is no device.
-    for part in (places, streams, devices, trends, alarms, alarm_actions, alarm_rules, scores, rejects):
+    for part in (places, locations, streams, devices, trends, alarms, alarm_actions, alarm_rules, scores, rejects):
         data.include_router(part.router)
     api.include_router(data)
     api.include_router(health.router)

@@ -11,6 +11,7 @@ from starlette.requests import HTTPConnection
 from hub.alarms.log import EventLog
 from hub.alarms.system import AlarmSystem
 from hub.live import Live
+from hub.location.whereabouts import Whereabouts
 from hub.metrics import Metrics
 from hub.rejects import Rejected
 from hub.stores.store import Store
@@ -133,6 +134,8 @@ class Services:
     health: Callable[[], Sequence[Part]]
     now_ns: Callable[[], int]
     """The hub's clock."""
+    whereabouts: Whereabouts | None = None
+    """Where beacons are; None where nobody follows them."""
     alarms: AlarmSystem | None = None
     """What people do about alarms; None where only looking is possible."""
 

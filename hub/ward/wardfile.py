@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AwareDatetime,
@@ -122,13 +122,37 @@ class Patient(_Section):
     """From when on the patient is in the bed; from the start of the hub, where it is left out."""
 
 
+class Zone(_Section):
+    """A room, a corridor or a way out, and the gateways that hang there."""
+
+    id: TopicId
+    name: Text | None = None
+    ward: TopicId | None = None
+    gateways: list[DeviceId] = Field(min_length=1)
+    forbidden: bool = False
+    """Whether a patient's beacon there is an alarm."""
+
+
+class Beacon(_Section):
+    """A beacon and what it goes with. Which patient, says where the device of the same id is placed."""
+
+    id: DeviceId
+    kind: Literal["patient", "staff", "asset"]
+    name: Text | None = Field(default=None, repr=False)
+    """Of staff and assets."""
+    ward: TopicId | None = None
+    """Where an asset belongs."""
+
+
 class WardFile(_Section):
-    """One site with its wards, devices and, for a demonstration, patients."""
+    """One site with its wards, devices, zones, beacons and, for a demonstration, patients."""
 
     site: Site
     ward: list[Ward] = Field(min_length=1)
     device: list[Device] = []
     patient: list[Patient] = []
+    zone: list[Zone] = []
+    beacon: list[Beacon] = []
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -148,6 +172,15 @@ class WardFile(_Section):
         )
         yield from _twice("ward", "id", [ward.id for ward in self.ward])
         yield from _twice("device", "id", [device.id for device in self.device])
+        yield from _twice("zone", "id", [zone.id for zone in self.zone])
+        yield from _twice("zone", "gateways", [name for zone in self.zone for name in zone.gateways])
+        yield from _twice("beacon", "id", [beacon.id.replace(":", "").upper() for beacon in self.beacon])
+        wards = {ward.id for ward in self.ward}
+        places: list[Zone | Beacon] = [*self.zone, *self.beacon]
+        for place in places:
+            if place.ward is not None and place.ward not in wards:
+                known = ", ".join(sorted(wards))
+                yield f"{place.id}: ward {place.ward!r} is none of this file: expected one of {known}"
         yield from _twice("patient", "identifier", [patient.identifier for patient in self.patient])
         yield from _twice("patient", "bed", [patient.bed for patient in self.patient if patient.bed])
         for ward in self.ward:
