@@ -109,6 +109,7 @@ class ToldAlarm(Struct, frozen=True, gc=False):
     ended: datetime | None
     level: int
     origin: str
+    part: str
     devices: tuple[str, ...]
     until: datetime | None
     signal: ToldSignal | None
@@ -167,6 +168,7 @@ def told_alarm(event: AlarmEvent) -> ToldAlarm:
         ended=_moment(alarm.ended_ns),
         level=alarm.level,
         origin=alarm.origin,
+        part=alarm.part,
         devices=alarm.devices,
         until=_moment(alarm.until_ns),
         signal=None if event.signal is None else told_signal(event.signal),

@@ -72,6 +72,8 @@ class Alarm(Struct, frozen=True, gc=False):
     """When standby or transport is over, hub time."""
     origin: Literal["hub", "device"] = "hub"
     """Who decided that the condition is present."""
+    part: str = ""
+    """The part of the device that reports on its own, for instance a pump's channel; empty for the whole."""
     ended_why: str | None = None
     """Set where something other than the condition itself ended it; a latched signal ends with it."""
 

@@ -10,7 +10,8 @@ from typing import Final
 from msgspec import Struct
 
 from hub.alarms.charts import Charted
-from hub.alarms.conditions import Condition, Conditions
+from hub.alarms.condition import Condition
+from hub.alarms.conditions import Conditions
 from hub.alarms.evaluate import ABSENT, ConditionState, lasting
 from hub.alarms.news2 import HIGH, MEDIUM, SCORED, Doubt, Inputs, Score, score
 from hub.alarms.rules import LimitsOf, WarningScore

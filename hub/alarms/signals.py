@@ -18,7 +18,7 @@ from hub.alarms.signal import SignalRefused
 from hub.clock import SECOND_NS
 
 Key = tuple[str, str, str, str]
-"""Site, device, parameter ("" for none), and condition with its origin."""
+"""Site, device, part and parameter, and condition with its origin."""
 
 _ENDED = 10_000
 """Ended alarms remembered, so that a redelivered reading doesn't raise them again."""
@@ -398,7 +398,7 @@ class Signals:
 
 def _key(alarm: Alarm) -> Key:
     condition = f"device:{alarm.condition}" if alarm.origin == "device" else alarm.condition
-    return alarm.site, alarm.device, alarm.parameter or "", condition
+    return alarm.site, alarm.device, f"{alarm.part}/{alarm.parameter or ''}", condition
 
 
 def _came_back(event: AlarmEvent) -> bool:

@@ -49,10 +49,10 @@ class _Live:
         from hub.device import Latest
 
         for name, value in reading.values.items():
-            latest = device.latest.setdefault(name, Latest(name))
+            latest = device.latest_in(reading.channel).setdefault(name, Latest(name))
             latest.value, latest.quality, latest.time_ns = value, "valid", reading.time_ns
         for name, (quality, value) in (reading.exceptions or {}).items():
-            latest = device.latest.setdefault(name, Latest(name))
+            latest = device.latest_in(reading.channel).setdefault(name, Latest(name))
             latest.value = value if quality == "questionable" else None
             latest.quality, latest.time_ns = quality, reading.time_ns
 
@@ -130,14 +130,17 @@ class AlarmWard:
     # --- what happens ----------------------------------------------------------------------------------
 
     def reads(
-        self, name: str, values: dict, exceptions: dict | None = None, time_ns: int | None = None
+        self,
+        name: str,
+        values: dict,
+        exceptions: dict | None = None,
+        time_ns: int | None = None,
+        channel: str = "observations",
     ) -> None:
         time_ns = self.now_ns if time_ns is None else time_ns
         device = self.device(name)
         values = {key: float(v) if isinstance(v, int) else v for key, v in values.items()}
-        reading = Reading(
-            "main", name, "observations", time_ns, time_ns, self.hub_ns, 1, values, exceptions or None
-        )
+        reading = Reading("main", name, channel, time_ns, time_ns, self.hub_ns, 1, values, exceptions or None)
         batch = empty_batch(self.hub_ns)
         batch.readings.append(reading)
         self._durable.append(reading)
@@ -188,7 +191,7 @@ class AlarmWard:
                 self.line._live.update(device, reading)
         again, self._durable = self._durable[len(kept) :], kept
         for reading in again:
-            self.reads(reading.device, reading.values, reading.exceptions, reading.time_ns)
+            self.reads(reading.device, reading.values, reading.exceptions, reading.time_ns, reading.channel)
         self.listening_ns = self.hub_ns
 
     @property
@@ -201,7 +204,8 @@ class AlarmWard:
 
 
 def short_name(alarm: Alarm) -> str:
-    return f"{alarm.parameter}/{alarm.condition}" if alarm.parameter else alarm.condition
+    part = f"{alarm.part}/" if alarm.part else ""
+    return f"{part}{alarm.parameter}/{alarm.condition}" if alarm.parameter else alarm.condition
 
 
 def name(alarm: Alarm) -> str:

@@ -114,7 +114,9 @@ class AlarmMachine(RuleBasedStateMachine):
         signals = self.ward.signals
         shown = {entry.alarm.device + entry.alarm.condition + (entry.alarm.parameter or ""): entry
                  for entry in signals._entries.values()}  # fmt: skip
-        redelivered = {key[1] + key[3] + key[2]: since for key, (_, since) in signals._redelivered.items()}
+        redelivered = {
+            key[1] + key[3] + key[2].lstrip("/"): since for key, (_, since) in signals._redelivered.items()
+        }
         for device in self.ward.devices.values():
             for (parameter, name), condition in device.conditions.items():
                 if condition.alarm is None or condition.alarm.priority != "high":

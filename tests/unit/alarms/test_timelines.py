@@ -73,7 +73,7 @@ class Timeline:
             if "time" in step:
                 time_ns = T0 + round(step["time"] * SECOND_NS)
             for _ in range(step.get("times", 1)):
-                ward.reads(device, values, exceptions, time_ns)
+                ward.reads(device, values, exceptions, time_ns, step.get("channel", "observations"))
         if "status" in step:
             ward.says(device, step["status"], step.get("battery"))
         if "raised" in step:
