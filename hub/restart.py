@@ -67,6 +67,7 @@ class Resumption:
             if self._offsets.get(device) == offset_ms:
                 device.clock.offset_ns = offset_ms * MILLISECOND_NS
             self._offsets[device] = offset_ms
-        if self._now_ns - reading.time_ns <= self._backlog_ns:
+        # What was too old to alarm when it came stays so, also where the hub's clock was set back since.
+        if max(self._now_ns, reading.received_ns) - reading.time_ns <= self._backlog_ns:
             self._conditions.observe(device, reading, self._now_ns)
         self._live.update(device, reading)

@@ -201,18 +201,18 @@ class Conditions:
 
         `time_ns` is the time of what says so, corrected device time where it is a reading; hub time else.
         """
-        time_ns = now_ns if time_ns is None else time_ns
         condition = device.conditions.get(key)
+        if condition is not None and time_ns is not None and time_ns <= condition.judged_ns:
+            return
+        time_ns = now_ns if time_ns is None else time_ns
         alarm = condition.alarm if condition else None
         if not present:
             if alarm is not None:
                 self.end(device, key, time_ns, now_ns, value)
-            elif condition is not None and condition.judged_ns < time_ns:
+            elif condition is not None:
                 del device.conditions[key]
             return
         if alarm is None:
-            if condition is not None and time_ns <= condition.judged_ns:
-                return
             onset_ns = time_ns if onset_ns is None else onset_ns
             part, _, parameter = key[0].rpartition("/")
             name = key[1]
@@ -246,9 +246,7 @@ class Conditions:
             device.conditions[key] = Condition(state, alarm)
             self._tell("start", alarm, now_ns)
             return
-        if condition is None or time_ns <= condition.judged_ns:
-            return
-        if (priority, level, devices, until_ns) == (
+        if condition is None or (priority, level, devices, until_ns) == (
             alarm.priority,
             alarm.level,
             alarm.devices,

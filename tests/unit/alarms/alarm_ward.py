@@ -186,7 +186,8 @@ class AlarmWard:
             device = self.devices[reading.device]
             if reading.time_ns > device.time_ns:
                 device.time_ns, device.received_ns = reading.time_ns, reading.received_ns
-                if self.hub_ns - reading.time_ns <= BACKLOG_NS:
+                young = max(self.hub_ns, reading.received_ns) - reading.time_ns <= BACKLOG_NS
+                if young:
                     self.conditions.observe(device, reading, self.hub_ns)
                 self.line._live.update(device, reading)
         again, self._durable = self._durable[len(kept) :], kept
