@@ -10,6 +10,8 @@ export interface ShownAlarm extends Omit<Alarm, 'signal'> {
   /** When a timed pause ends, ms since the epoch. */
   pausedUntil: number | null;
   acknowledgedBy: string | null;
+  /** How often the condition came and went in this episode. */
+  count: number;
   /** False while the hub's own log has not stored the newest event. */
   recorded: boolean;
 }
@@ -21,7 +23,7 @@ const CALM: Record<Signal, number> = { on: 0, latched: 1, paused: 2, acknowledge
 export function shown(alarm: Alarm, recorded: boolean): ShownAlarm | null {
   const { signal, ...rest } = alarm;
   const presence = signal?.presence ?? (alarm.presence === 'present' ? 'on' : 'off');
-  if (presence === 'off' || signal?.activation === 'off') return null;
+  if (presence === 'off' || signal?.activation === 'off' || signal?.under) return null;
   const paused = presence === 'on' && signal?.activation === 'paused';
   return {
     ...rest,
@@ -29,6 +31,7 @@ export function shown(alarm: Alarm, recorded: boolean): ShownAlarm | null {
     signal: paused ? 'paused' : presence,
     pausedUntil: signal?.activation_until ? Date.parse(signal.activation_until) : null,
     acknowledgedBy: signal?.acknowledged_by ?? null,
+    count: signal?.count ?? 1,
     recorded,
   };
 }

@@ -56,7 +56,11 @@ export interface AlarmSignal {
   activation?: 'on' | 'paused' | 'off';
   activation_until?: string | null;
   acknowledged_by?: string | null;
+  acknowledged_until?: string | null;
+  /** How often the condition came in this episode. */
   count?: number;
+  /** The alarm that stands for this one, for instance that of a lost gateway. */
+  under?: string | null;
 }
 
 export interface AlarmEvent {
