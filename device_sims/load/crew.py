@@ -61,6 +61,10 @@ class Crew:
         """Return the highest of all workers."""
         return max((said.get(key) or 0 for said in self.last), default=0.0)
 
+    def least(self, key: str) -> float:
+        """Return the lowest of all workers."""
+        return min((said.get(key) or 0 for said in self.last), default=0.0)
+
     def refused(self) -> dict[str, int]:
         """Return how many connects failed, by reason."""
         reasons: dict[str, int] = {}

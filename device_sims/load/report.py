@@ -13,7 +13,7 @@ from device_sims.load.histogram import Histogram
 from device_sims.load.outcome import Outcome
 from device_sims.load.plan import LoadPlan
 
-_WIDTH, _HEIGHT, _LEFT, _BOTTOM = 760, 200, 60, 24
+_WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM = 760, 210, 60, 10, 24
 _COLOURS = ("#1f6feb", "#d1521e", "#2c974b", "#8250df")
 _EDGES_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 
@@ -156,7 +156,7 @@ def _chart(outcome: Outcome, unit: str, lines: Sequence[tuple[str, str]], mark: 
     if not drawn or not top or len(at) < 2:
         return "<p>not measured</p>"
     across = (_WIDTH - _LEFT) / (at[-1] or 1)
-    up = (_HEIGHT - _BOTTOM) / top
+    up = (_HEIGHT - _TOP - _BOTTOM) / top
     shapes = []
     for share in (0.0, 0.5, 1.0):
         y = _HEIGHT - _BOTTOM - top * share * up
@@ -164,7 +164,8 @@ def _chart(outcome: Outcome, unit: str, lines: Sequence[tuple[str, str]], mark: 
         shapes.append(f"<text x={_LEFT - 6} y={y + 4:.0f} text-anchor=end>{top * share:,.4g}</text>")
     for x in (0.0, at[-1] / 2, at[-1]):
         place = _LEFT + x * across
-        shapes.append(f"<text x={place:.0f} y={_HEIGHT - 6} text-anchor=middle>{x:.0f} s</text>")
+        anchor = "end" if x == at[-1] else "middle"
+        shapes.append(f"<text x={place:.0f} y={_HEIGHT - 6} text-anchor={anchor}>{x:.0f} s</text>")
     if mark is not None:
         y = _HEIGHT - _BOTTOM - mark * up
         shapes.append(

@@ -121,8 +121,8 @@ class LoadRun:
                 crew.order(order, argument)
             crew.listen(0.2)
             elapsed = time.monotonic() - start
-            if elapsed - before["at"] >= 1.0:
-                outcome.seconds.append(self._second(crew, elapsed, before))
+            if crew.least("elapsed_s") - before["at"] >= 0.9:
+                outcome.seconds.append(self._second(crew, before))
                 outcome.latency.add(crew.interval.sparse())
                 crew.interval.clear()
             self._progress.at(
@@ -132,8 +132,9 @@ class LoadRun:
                 break
         outcome.result["drain_s"] = round(max(elapsed - plan.duration_s, 0.0), 3)
 
-    def _second(self, crew: Crew, elapsed: float, before: dict[str, float]) -> Second:
+    def _second(self, crew: Crew, before: dict[str, float]) -> Second:
         """Draw up one second for the plots; `before` keeps the counts of the last one."""
+        elapsed = crew.least("elapsed_s")
         now = {key: crew.total(key) for key in ("sent", "acknowledged", "cpu_s")} | {"at": elapsed}
         passed = elapsed - before["at"]
         second = Second(

@@ -111,6 +111,7 @@ class Worker:
             "refused": dict(ledger.refused),
             "sent_in_time": self._sent_in_time if self._ended else sent,
             "lasted_s": self._lasted_s,
+            "elapsed_s": max(perf_counter() - self._start, 0.0) if self._start else 0.0,
             "behind_s": self._behind_s,
             "cpu_s": time.process_time() - self._cpu,
             "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
