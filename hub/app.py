@@ -238,6 +238,7 @@ class Hub:
     async def started(self, ward: WardFile | None) -> AsyncIterator[None]:
         """Start everything that can fail, in order, and undo it in reverse. Its errors say what to change."""
         async with AsyncExitStack() as stack:
+            stack.callback(gc.unfreeze)  # what `run` froze: else it is missed, and complained of, at exit
             await self.registry.start()
             stack.push_async_callback(self.registry.stop)
             await self.tokens.start()
@@ -255,9 +256,9 @@ class Hub:
             stack.push_async_callback(self.log.stop)
             await self.journal.start()
             stack.push_async_callback(self.journal.stop)
-            for store in self.stores:
-                await self._start_store(store)
-                stack.push_async_callback(store.stop)
+            for drain in self.drains:
+                await self._start_store(drain)
+                stack.push_async_callback(drain.store.stop)
             self.stream.start()
             await self.alarms.start()
             stack.push_async_callback(self.alarms.stop)
@@ -286,7 +287,8 @@ class Hub:
             tasks.create_task(_every(1.0, self._tick))
             tasks.create_task(_every(_FOLLOW_S, self._follow_registry))
 
-    async def _start_store(self, store: Store) -> None:
+    async def _start_store(self, drain: Drain) -> None:
+        store = drain.store
         try:
             await store.start()
         except StoreUnavailable as error:
@@ -295,6 +297,7 @@ class Hub:
             log.warning(
                 "%s can't be reached (%s); readings spool in the journal until it can", store.name, error
             )
+            drain.state = "down"  # it will tell when it is back
             self._store_changed(store.name, "down", str(error))
 
     async def _resume(self) -> None:

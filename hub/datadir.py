@@ -11,6 +11,10 @@ class DataDirUnusable(Exception):  # noqa: N818 - a state of the folder
     """The folder can't be made, written or is another hub's; the message says what to change."""
 
 
+class DataDirInUse(DataDirUnusable):
+    """A hub is running on it."""
+
+
 class DataDir:
     """Names the hub's files and holds the lock while it is entered."""
 
@@ -25,7 +29,7 @@ class DataDir:
         self._lock: IO[str] | None = None
 
     def __enter__(self) -> Self:
-        """Make the folder, readable by its owner alone, and lock it. Raises DataDirUnusable."""
+        """Make the folder, readable by its owner alone, and lock it. Raises DataDirUnusable, DataDirInUse."""
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = (self.path / "hub.lock").open("a+")
@@ -39,7 +43,7 @@ class DataDir:
             lock.seek(0)
             holder = lock.read().strip() or "unknown"
             lock.close()
-            raise DataDirUnusable(
+            raise DataDirInUse(
                 f"data_dir {self.path} is in use by another hub (process {holder}); stop it, or give this"
                 " hub a data_dir and an id of its own"
             ) from error

@@ -67,18 +67,22 @@ class EmbeddedBrokerSettings(_Section):
     """Where there are none, everyone who reaches the port may connect."""
 
     def of_broker(self, data_dir: Path, filters: Sequence[str]) -> BrokerSettings:
-        """Return what the broker is told. Raises ValueError where there are too many filters."""
-        return BrokerSettings(
-            data_dir=data_dir,
-            host=self.host,
-            port=self.port,
-            filters=tuple(filters),
-            max_store_bytes=self.store_mb * MB,
-            max_connections=self.max_connections,
-            sync_interval="always" if self.sync_always else "2m",
-            tls=self.tls,
-            users=self.users,
-        )
+        """Return what the broker is told. Raises SettingsInvalid where definitions take too many topics."""
+        try:
+            return BrokerSettings(
+                data_dir=data_dir,
+                host=self.host,
+                port=self.port,
+                filters=tuple(filters),
+                max_store_bytes=self.store_mb * MB,
+                max_connections=self.max_connections,
+                sync_interval="always" if self.sync_always else "2m",
+                tls=self.tls,
+                users=self.users,
+            )
+        except ValidationError as error:
+            faults = [one["msg"].removeprefix("Value error, ") for one in error.errors()]
+            raise SettingsInvalid("\n".join(f"embedded_broker: {fault}" for fault in faults)) from error
 
 
 class JournalSettings(_Section):

@@ -9,15 +9,15 @@ from hub.alarms.records import LogUnreadable
 from hub.alarms.rules import LimitsInvalid
 from hub.api.server import CannotServe
 from hub.app import Hub
-from hub.datadir import DataDir
+from hub.datadir import DataDir, DataDirUnusable
 from hub.devices.problem import DefinitionErrors
 from hub.journal import JournalError
 from hub.mqtt.broker import BrokerFailed
 from hub.mqtt.session import BrokerRefused, BrokerUnreachable
-from hub.settings import Settings
+from hub.settings import Settings, SettingsInvalid
 from hub.stores.store import StoreRefused, StoreUnavailable
 from hub.ward.model import RegistryRefused, RegistryUnavailable
-from hub.ward.wardfile import WardFile
+from hub.ward.wardfile import WardFile, WardFileError, load
 
 
 class CannotStart(Exception):  # noqa: N818 - a state, told to whoever starts the hub
@@ -28,12 +28,21 @@ class Wrong(CannotStart):
     """The hub can't start until someone changes settings or files."""
 
 
-_MUST_CHANGE = (DefinitionErrors, LimitsInvalid, BrokerRefused, StoreRefused, RegistryRefused)
+_MUST_CHANGE = (
+    BrokerRefused,
+    DefinitionErrors,
+    LimitsInvalid,
+    RegistryRefused,
+    SettingsInvalid,
+    StoreRefused,
+    WardFileError,
+)
 _MAY_PASS = (
     BookUnusable,
     BrokerFailed,
     BrokerUnreachable,
     CannotServe,
+    DataDirUnusable,
     JournalError,
     LogUnreadable,
     RegistryUnavailable,
@@ -42,11 +51,16 @@ _MAY_PASS = (
 
 
 @asynccontextmanager
-async def opened(settings: Settings, data: DataDir, ward: WardFile | None) -> AsyncIterator[Hub]:
-    """Run a hub for as long as the context is entered. Raises CannotStart, or Wrong."""
+async def opened(settings: Settings, ward: WardFile | None = None) -> AsyncIterator[Hub]:
+    """Run a hub for as long as the context is entered, beginning with `ward` or the settings' ward file.
+
+    Raises CannotStart, or Wrong.
+    """
     async with AsyncExitStack() as stack:
         try:
-            hub = Hub(settings, data)
+            hub = Hub(settings, stack.enter_context(DataDir(settings.data_dir)))
+            if ward is None and settings.ward_file is not None:
+                ward = load(settings.ward_file, hub.catalog.definitions)
             await stack.enter_async_context(hub.started(ward))
         except _MUST_CHANGE as error:
             raise Wrong(str(error)) from error

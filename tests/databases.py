@@ -41,8 +41,8 @@ class Server:
             self._process = None
 
 
-def influxd(directory: Path) -> Server:
-    """Return an InfluxDB 1.x, not yet started."""
+def influxd(directory: Path, *, auth: bool = False) -> Server:
+    """Return an InfluxDB 1.x, not yet started; with `auth` it lets nobody in."""
     if INFLUXD is None:
         pytest.skip("influxd is not on this machine (Debian: influxdb)")
     port, rpc = free_port(), free_port()
@@ -53,6 +53,7 @@ def influxd(directory: Path) -> Server:
         f'[data]\ndir = "{directory}/data"\nwal-dir = "{directory}/wal"\nquery-log-enabled = false\n'
         "[monitor]\nstore-enabled = false\n"
         f'[http]\nbind-address = "127.0.0.1:{port}"\nlog-enabled = false\n'
+        f"auth-enabled = {str(auth).lower()}\n"
     )
     return Server(port, INFLUXD, "-config", str(config))
 

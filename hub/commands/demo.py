@@ -83,7 +83,7 @@ def demo(
             await _greet(hub, beds)
             await _run_ward(hub, beds, seconds, acked, summary)
 
-        serve_or_fail(settings, demo_ward(beds), show)
+        serve_or_fail(settings, show, demo_ward(beds))
         if not seconds:
             return
         asyncio.run(_reconcile(settings, _published(acked), summary))

@@ -12,7 +12,7 @@ from hub.alarms.records import LogUnreadable, Records
 from hub.app import open_store
 from hub.commands.outcome import FAILED, UNAVAILABLE, fail
 from hub.commands.run import ConfigOption, settings_or_fail
-from hub.datadir import DataDir, DataDirUnusable
+from hub.datadir import DataDir, DataDirInUse, DataDirUnusable
 from hub.erasure import finish_erasures
 from hub.journal import Journal, JournalError
 from hub.settings import Settings
@@ -52,7 +52,14 @@ def erase(
         asyncio.run(_erase(settings, patient))
     except (NotInRegistry, RegistryRefused) as error:
         fail(str(error), FAILED)
-    except (RegistryUnavailable, JournalError, LogUnreadable, StoreUnavailable, StoreRefused) as error:
+    except (
+        DataDirUnusable,
+        JournalError,
+        LogUnreadable,
+        RegistryUnavailable,
+        StoreRefused,
+        StoreUnavailable,
+    ) as error:
         fail(f"{error}\nthe erasure is noted and goes on when the hub runs", UNAVAILABLE)
     print(f"{patient} is erased", file=sys.stderr)
 
@@ -65,7 +72,7 @@ async def _erase(settings: Settings, patient: str) -> None:
         try:
             with DataDir(settings.data_dir) as data:
                 await _carry_out(settings, data, registry)
-        except DataDirUnusable:
+        except DataDirInUse:
             await _wait_for_hub(registry, patient)
     finally:
         await registry.stop()

@@ -13,7 +13,6 @@ import uvloop
 
 from hub.app import Hub
 from hub.commands.outcome import CONFIG, UNAVAILABLE, fail
-from hub.datadir import DataDir
 from hub.settings import Settings, SettingsInvalid, load_settings
 from hub.startup import CannotStart, Wrong, opened
 from hub.ward.wardfile import WardFile
@@ -34,6 +33,17 @@ def settings_or_fail(path: Path | None, overrides: dict[str, object] | None = No
         return load_settings(path, overrides)
     except SettingsInvalid as error:
         fail(str(error), CONFIG)
+
+
+def make_data_dir_or_fail(settings: Settings) -> None:
+    """Make the data folder, where the registry is unless the settings say otherwise."""
+    try:
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        fail(
+            f"data_dir {settings.data_dir}: {error.strerror}; set data_dir to a folder that you may write",
+            UNAVAILABLE,
+        )
 
 
 def log_to_stderr(*, verbose: bool) -> None:
@@ -68,24 +78,27 @@ def run(
     settings = settings_or_fail(config)
 
     async def serve(hub: Hub) -> None:
+        stopping = asyncio.create_task(until_signalled())
+        await asyncio.sleep(0)  # from here on a signal ends the hub in order
         print(f"hub {settings.id} is up: {hub.url}", file=sys.stderr)
-        await until_signalled()
+        await stopping
 
-    serve_or_fail(settings, None, serve)
+    serve_or_fail(settings, serve)
 
 
-def serve_or_fail(settings: Settings, ward: WardFile | None, body: Callable[[Hub], Awaitable[None]]) -> None:
+def serve_or_fail(
+    settings: Settings, body: Callable[[Hub], Awaitable[None]], ward: WardFile | None = None
+) -> None:
     """Run a hub for as long as `body` takes; end the command with one clear error where it can't start."""
     try:
-        uvloop.run(_serve(settings, ward, body))
+        uvloop.run(_serve(settings, body, ward))
     except CannotStart as error:
         fail(str(error), CONFIG if isinstance(error, Wrong) else UNAVAILABLE)
 
 
-async def _serve(settings: Settings, ward: WardFile | None, body: Callable[[Hub], Awaitable[None]]) -> None:
-    with DataDir(settings.data_dir) as data:
-        async with opened(settings, data, ward) as hub:
-            await body(hub)
+async def _serve(settings: Settings, body: Callable[[Hub], Awaitable[None]], ward: WardFile | None) -> None:
+    async with opened(settings, ward) as hub:
+        await body(hub)
 
 
 async def until_signalled() -> None:

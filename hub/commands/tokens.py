@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hub.commands.outcome import FAILED, UNAVAILABLE, fail
-from hub.commands.run import ConfigOption, settings_or_fail
+from hub.commands.run import ConfigOption, make_data_dir_or_fail, settings_or_fail
 from hub.tokens import ROLES, Tokens
 from hub.ward.model import NotInRegistry, RegistryRefused, RegistryUnavailable
 
@@ -58,7 +58,7 @@ def revoke(name: str, *, config: ConfigOption = None) -> None:
 
 def _with_tokens(config: ConfigOption, use: Callable[[Tokens], Awaitable[T]]) -> T:
     settings = settings_or_fail(config)
-    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_data_dir_or_fail(settings)
 
     async def run() -> T:
         tokens = Tokens(settings.registry_url)

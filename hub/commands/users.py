@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hub.commands.outcome import FAILED, UNAVAILABLE, fail
-from hub.commands.run import ConfigOption, settings_or_fail
+from hub.commands.run import ConfigOption, make_data_dir_or_fail, settings_or_fail
 from hub.tokens import ROLES
 from hub.users import SHORTEST_PASSWORD, Users
 from hub.ward.model import NotInRegistry, RegistryRefused, RegistryUnavailable
@@ -93,7 +93,7 @@ def _password(file: Path | None) -> str:
 
 def _with_users(config: Path | None, use: Callable[[Users], Awaitable[T]]) -> T:
     settings = settings_or_fail(config)
-    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_data_dir_or_fail(settings)
 
     async def run() -> T:
         users = Users(settings.registry_url)

@@ -423,7 +423,7 @@ def _check_free(host: str, port: int) -> None:
         except OSError as error:
             raise BrokerFailed(
                 f"the embedded broker can't listen on {host}:{port} ({error.strerror}): stop what uses the"
-                " port, or give the broker another port (0: a free one)"
+                " port, or set embedded_broker.port to another (0: a free one)"
             ) from None
 
 

@@ -241,12 +241,13 @@ async def open_connection(
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(timeout_s):
+            # Where this fails or is cancelled there is nobody to say DISCONNECT to: it has closed what it opened.
             await loop.create_connection(lambda: connection, broker.host, broker.port, ssl=context)
+    except OSError as error:
+        raise BrokerUnreachable(_why_unreachable(broker, error, timeout_s)) from None
+    try:
         connection.send(hello)
         connack = await connection.answer(connection.connack, "CONNACK", timeout_s)
-    except OSError as error:
-        await connection.disconnect()
-        raise BrokerUnreachable(_why_unreachable(broker, error, timeout_s)) from None
     except BaseException:
         await connection.disconnect()
         raise

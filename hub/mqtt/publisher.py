@@ -4,7 +4,8 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 import aiomqtt
@@ -17,6 +18,8 @@ log = logging.getLogger(__name__)
 
 _FIRST_DELAY_S = 0.1
 _LONGEST_DELAY_S = 10.0
+_FAREWELL_S = 1.0
+"""How long a broker may take to let us in once nobody wants it any more."""
 _PUBACK_S = 10.0
 _ATTEMPTS = 3
 """A message with which the connection was lost so many times is given up: it would block all others."""
@@ -100,7 +103,7 @@ class Publisher:
     async def _serve(self) -> None:
         password = self.broker.password_bytes()
         will = self._will
-        async with aiomqtt.Client(
+        client = aiomqtt.Client(
             self.broker.host,
             self.broker.port,
             username=self.broker.user,
@@ -111,7 +114,8 @@ class Publisher:
             tls_context=self.broker.ssl_context(),
             timeout=_PUBACK_S,
             will=aiomqtt.Will(will.topic, will.payload, will.qos, will.retain) if will else None,
-        ) as client:
+        )
+        async with _connected(client):
             self.connected = True
             self._note(None)
             # aiomqtt tells that a connection is lost to who waits for messages, not to who publishes.
@@ -156,3 +160,26 @@ class Publisher:
         elif problem is None and self._told is not None:
             log.info("publishing at %s is possible again", self.broker)
         self._told = problem
+
+
+@asynccontextmanager
+async def _connected(client: aiomqtt.Client) -> AsyncIterator[None]:
+    """Connect, and be cancelled all the same.
+
+    aiomqtt waits for the CONNACK in a way that may swallow a cancellation (asyncio.wait_for before Python
+    3.12), or that fails in a callback later. So the waiting goes on by itself, for a moment.
+    """
+    connecting = asyncio.ensure_future(client.__aenter__())
+    try:
+        await asyncio.shield(connecting)
+    except asyncio.CancelledError:
+        await asyncio.wait({connecting}, timeout=_FAREWELL_S)
+        if not connecting.done():
+            connecting.cancel()
+        elif connecting.exception() is None:
+            await client.__aexit__(None, None, None)
+        raise
+    try:
+        yield
+    finally:
+        await client.__aexit__(None, None, None)

@@ -186,7 +186,7 @@ class InfluxClient:
 
     def _judge(self, status: int, message: str, headers: Mapping[str, str], *, writing: bool) -> None:
         """Raise what an error status means; return where it means nothing to worry about."""
-        name = self._settings.name
+        name = f"{self._settings.name} at {self.url}"
         if status in _CONFIGURATION:
             text = f"{name} answered {status} ({message}); check {_CONFIGURATION[status]} in the settings"
             raise StoreUnavailable(text) if writing else StoreRefused(text)

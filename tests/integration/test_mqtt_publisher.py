@@ -142,3 +142,27 @@ async def test_a_message_that_the_broker_does_not_take_blocks_the_others_for_thr
             publisher.publish("b", b"small")
             await until(lambda: b"small" in listener.payloads)
             assert listener.payloads == [b"small"]
+
+
+async def test_a_publisher_that_is_cancelled_while_it_connects_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before Python 3.12 asyncio.wait_for may swallow a cancellation; the hub's end waited for ever then."""
+
+    connecting = asyncio.Event()
+
+    class Swallowing(aiomqtt.Client):
+        async def __aenter__(self) -> "Swallowing":
+            connecting.set()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.1)
+            return await super().__aenter__()
+
+    monkeypatch.setattr(aiomqtt, "Client", Swallowing)
+    async with embedded_broker(tmp_path) as broker:
+        task = asyncio.create_task(Publisher(broker.address, client_id="hub-out").run())
+        await connecting.wait()
+        task.cancel()
+        done, _ = await asyncio.wait({task}, timeout=10)
+        assert done == {task}
+        assert task.cancelled()
