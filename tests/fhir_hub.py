@@ -14,6 +14,7 @@ from hub.alarms.alarm import Alarm
 from hub.alarms.log import EventLog
 from hub.alarms.records import Records
 from hub.api.app import create_api
+from hub.api.fhir.interface import FhirInterface
 from hub.api.fhir.ledger import Ledger
 from hub.api.fhir.services import FhirServices
 from hub.api.services import Part, Replayed, Services
@@ -69,6 +70,8 @@ class FhirHub:
     ledger: Ledger
     records: dict[tuple[str, str], Device]
     clock: Clock
+    interface: FhirInterface
+    journal: Journal
     rows: int = 0
 
     async def write(self, *readings: Reading, waveforms: tuple[Waveform, ...] = ()) -> None:
@@ -154,7 +157,7 @@ async def fhir_hub(folder: Path, ward: dict | None = None) -> AsyncIterator[Fhir
         journal = Journal(folder / "journal.sqlite")
         store = DuckDBStore(folder / "series.duckdb")
         ledger = Ledger(folder / "fhir.sqlite")
-        for part in (registry, tokens, log, journal, store, ledger):
+        for part in (registry, tokens, log, journal, store):
             await part.start()
             stack.push_async_callback(part.stop)
         await registry.seed(parse(ward or WARD, "ward.toml"))
@@ -192,5 +195,10 @@ async def fhir_hub(folder: Path, ward: dict | None = None) -> AsyncIterator[Fhir
             now_ns=lambda: clock.ns,
             exports=folder / "exports",
         )
-        api = create_api(services, fhir=fhir)
-        yield FhirHub(api, services, fhir, registry, store, log, tokens, ledger, records, clock)
+        interface = FhirInterface(fhir, journal)
+        await interface.start()
+        stack.push_async_callback(interface.stop)
+        api = create_api(services, fhir=interface)
+        yield FhirHub(
+            api, services, fhir, registry, store, log, tokens, ledger, records, clock, interface, journal
+        )

@@ -25,7 +25,7 @@ from hub.api import (
 )
 from hub.api.access import known
 from hub.api.fhir import app as fhir_app
-from hub.api.fhir.services import FhirServices
+from hub.api.fhir.interface import FhirInterface
 from hub.api.headers import BodyLimit, SecurityHeaders
 from hub.api.problems import ProblemDetails, install
 from hub.api.services import Services
@@ -108,7 +108,7 @@ class Api(FastAPI):
 
 
 def create_api(
-    services: Services, signing_in: sign_in.SignIn | None = None, fhir: FhirServices | None = None
+    services: Services, signing_in: sign_in.SignIn | None = None, fhir: FhirInterface | None = None
 ) -> FastAPI:
     """Return the application. It opens nothing: `hub.api.server` serves it.
 

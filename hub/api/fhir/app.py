@@ -12,13 +12,13 @@ from starlette.routing import Match, Mount
 from starlette.types import Scope
 
 from hub import __version__
-from hub.api.fhir import reading, smart, writing
+from hub.api.fhir import reading, smart, subscribing, writing
 from hub.api.fhir.changes import WRITABLE
 from hub.api.fhir.errors import MEDIA_TYPE, install
 from hub.api.fhir.http import base_of, documented, respond
+from hub.api.fhir.interface import FhirInterface
 from hub.api.fhir.kinds import KINDS
 from hub.api.fhir.selection import PARAMETERS_OF_SEARCH
-from hub.api.fhir.services import FhirServices
 from hub.fhir.capability import OPERATIONS, Capability, capability_statement
 from hub.fhir.resource import encode
 from hub.fhir.times import instant
@@ -58,6 +58,8 @@ class _FhirApp(FastAPI):
                 "OperationOutcome",
                 "Bundle",
                 "CapabilityStatement",
+                "Subscription",
+                "Parameters",
                 *KINDS,
             ):
                 names = {"type": "string"} if kind == "Resource" else {"const": kind}
@@ -84,7 +86,7 @@ class _At(Mount):
         return super().matches(scope)
 
 
-def create_fhir(services: FhirServices) -> FastAPI:
+def create_fhir(interface: FhirInterface) -> FastAPI:
     """Return the application. It opens nothing; it is served under PREFIX of another."""
     app = _FhirApp(
         title="wardhub FHIR",
@@ -95,19 +97,23 @@ def create_fhir(services: FhirServices) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.fhir = services
-    app.state.since = instant(services.now_ns())
+    app.state.fhir = interface.services
+    app.state.subscriptions = interface.subscriptions
+    app.state.exports = interface.exports
+    app.state.since = instant(interface.services.now_ns())
     install(app)
     app.add_middleware(GZipMiddleware, minimum_size=_PREFER_GZIP_FROM, compresslevel=3)
     app.include_router(_metadata)
-    for part in (smart, reading, writing):
+    # Operations first: $export is no Patient.
+    for part in (smart, subscribing, reading, writing):
         app.include_router(part.router)
+    app.include_router(subscribing.sockets)
     return app
 
 
-def mount(api: FastAPI, services: FhirServices) -> None:
+def mount(api: FastAPI, interface: FhirInterface) -> None:
     """Serve FHIR under PREFIX of an application."""
-    api.router.routes.append(_At(PREFIX, app=create_fhir(services), name="fhir"))
+    api.router.routes.append(_At(PREFIX, app=create_fhir(interface), name="fhir"))
 
 
 _metadata = APIRouter()
@@ -142,6 +148,7 @@ def _capabilities() -> list[Capability]:
         operations = {"validate": OPERATIONS["validate"]}
         if kind.name == "Patient":
             operations["everything"] = OPERATIONS["everything"]
+            operations["export"] = OPERATIONS["patient-export"]
         found.append(
             Capability(
                 kind.name,
@@ -151,6 +158,10 @@ def _capabilities() -> list[Capability]:
                 operations,
             )
         )
+    operations = {name: OPERATIONS[name] for name in ("status", "events", "get-ws-binding-token")}
+    found.append(
+        Capability("Subscription", ["read", "create", "delete", "search-type"], operations=operations)
+    )
     return found
 
 

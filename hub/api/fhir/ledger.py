@@ -33,6 +33,7 @@ CREATE INDEX identifier_target ON identifier (kind, target);
 CREATE TABLE subscription (id TEXT PRIMARY KEY, subscription BLOB NOT NULL);
 CREATE TABLE event (subscription TEXT NOT NULL, number INTEGER NOT NULL, focus TEXT NOT NULL,
     patient TEXT, time_ns INTEGER NOT NULL, resource BLOB, PRIMARY KEY (subscription, number));
+CREATE TABLE cursor (name TEXT PRIMARY KEY, position INTEGER NOT NULL);
 CREATE UNIQUE INDEX event_focus ON event (subscription, focus);
 """
 
@@ -241,6 +242,24 @@ class Ledger:
             return number
 
         return await self._do(read)
+
+    async def position(self, name: str) -> int | None:
+        """Return how far a reader has come; None for one that never began."""
+
+        def read(db: sqlite3.Connection) -> int | None:
+            row = db.execute("SELECT position FROM cursor WHERE name = ?", [name]).fetchone()
+            return None if row is None else int(row[0])
+
+        return await self._do(read)
+
+    async def advance(self, name: str, position: int) -> None:
+        """Note how far a reader has come."""
+
+        def write(db: sqlite3.Connection) -> None:
+            with db:
+                db.execute("INSERT OR REPLACE INTO cursor VALUES (?, ?)", [name, position])
+
+        await self._do(write)
 
     # In the worker thread.
 
