@@ -197,6 +197,7 @@ class Settings(BaseSettings):
     id: Id = "hub-1"
     """Unique among the hubs of a hospital: the client id at the broker follows from it."""
     data_dir: Path = Path("var/hub")
+    """Everything that the hub keeps itself; one hub at a time, on a local disk."""
     site: Id = "main"
     """The site of devices whose topics name none."""
     time_zone: str = "UTC"

@@ -1,5 +1,6 @@
 """The reference of settings, from the models that check them."""
 
+from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -82,7 +83,8 @@ def _type(annotation: Any) -> str:
     if origin is Literal:
         return " or ".join(f"`{value}`" for value in get_args(annotation))
     if origin in (Union, UnionType):
-        return " or ".join(_type(one) for one in get_args(annotation) if one is not type(None))
+        names = [_type(one) for one in get_args(annotation) if one is not type(None)]
+        return " or ".join(dict.fromkeys(names))
     if origin is tuple:
         return f"list of {_type(get_args(annotation)[0])}"
     if isinstance(annotation, type):
@@ -90,6 +92,8 @@ def _type(annotation: Any) -> str:
             return "table"
         if annotation is SecretStr:
             return "text, secret"
+        if issubclass(annotation, Path):
+            return "path"
         names = {str: "text", int: "whole number", float: "number", bool: "true or false"}
         return names.get(annotation, annotation.__name__)
     return str(annotation)

@@ -28,7 +28,7 @@ flight to a paused hub, and it closes a connection that has more."""
 class BrokerUser(BaseModel):
     """Someone who may connect with a password."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     name: str = Field(min_length=1, max_length=128)
     password_hash: str = Field(pattern=r"^\$2[aby]\$\d\d\$[./A-Za-z0-9]{53}$", repr=False)
@@ -47,7 +47,7 @@ class BrokerUser(BaseModel):
 class BrokerTls(BaseModel):
     """Makes the listener speak TLS 1.2 or newer, and nothing else."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     cert_file: FilePath
     """The broker's certificate (PEM); it must be good for `server_name`."""
@@ -66,7 +66,7 @@ class BrokerTls(BaseModel):
 class BrokerSettings(BaseModel):
     """What the embedded broker is told."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     data_dir: Path
     """Everything that the broker keeps; the hub that uses it holds a lock there."""

@@ -31,7 +31,7 @@ _CONFIGURATION = {401: "the token or password", 403: "the rights of the token or
 class InfluxSettings(BaseModel):
     """Where InfluxDB is and how to get in."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     url: HttpUrl
     bucket: str = Field(min_length=1)

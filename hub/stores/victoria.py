@@ -24,7 +24,7 @@ COPY = "hub_copy"
 class VictoriaSettings(BaseModel):
     """Where VictoriaMetrics is and how to get in."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     url: HttpUrl
     token: SecretStr | None = None
