@@ -15,6 +15,8 @@ from hub.devices.timestamp import NotATimeError, epoch_ns, hl7_ns, iso_ns, patte
 
 _NUMBER: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?", re.ASCII)
 _MAX_TEXT: Final = 400
+_REMEMBERED: Final = 1_000
+"""Names that a definition maps: as many as it has seen, and a few that nobody expected."""
 
 
 class Record(Struct, gc=False):
@@ -52,7 +54,20 @@ def field(pick: Pick) -> Field:
         get = lambda record: follow(record.value, record.root)  # noqa: E731
     if not (pick.map or pick.replace or pick.suffix or pick.upper):
         return get
-    return lambda record: _renamed(get(record), pick)
+    known: dict[str, object] = {}
+
+    def renamed(record: Record) -> object:
+        sent = get(record)
+        if type(sent) is not str:
+            return _renamed(sent, pick)
+        found = known.get(sent)
+        if found is None:
+            found = _renamed(sent, pick)
+            if len(known) < _REMEMBERED:
+                known[sent] = found
+        return found
+
+    return renamed
 
 
 def where(pick: Pick, record: Record) -> str:
@@ -105,14 +120,19 @@ def number_in(sent: object, *, texts: bool) -> float:
     return number(sent)
 
 
-def scalars(values: Sequence[Scalar]) -> frozenset[tuple[str, Scalar]]:
+Known = frozenset[str | tuple[str, Scalar]]
+
+
+def scalars(values: Sequence[Scalar]) -> Known:
     """Return what `is_one_of` compares with: true is not 1, and 1 is 1.0."""
-    return frozenset(_key(value) for value in values)
+    return frozenset(value if isinstance(value, str) else _key(value) for value in values)
 
 
-def is_one_of(sent: object, known: frozenset[tuple[str, Scalar]]) -> bool:
+def is_one_of(sent: object, known: Known) -> bool:
     """Tell whether what was sent is one of the scalars."""
-    return isinstance(sent, str | int | float) and _key(sent) in known
+    if type(sent) is str:
+        return sent in known
+    return isinstance(sent, int | float) and _key(sent) in known
 
 
 def test(entry: Test) -> Callable[[Record], bool]:
@@ -193,6 +213,4 @@ def _is_there(sent: object) -> bool:
 
 
 def _key(value: Scalar) -> tuple[str, Scalar]:
-    if isinstance(value, bool):
-        return ("flag", value)
-    return ("text", value) if isinstance(value, str) else ("number", value)
+    return ("flag", value) if isinstance(value, bool) else ("number", value)

@@ -39,20 +39,29 @@ Emit = Callable[[Record, Frame], None]
 class _Part:
     """One pick with the conversion of what it finds; a refusal is noted once, in its place."""
 
-    __slots__ = ("_field", "_pick")
+    __slots__ = ("_constant", "_field", "_pick")
 
     def __init__(self, pick: Pick) -> None:
         self._pick = pick
         self._field: Field = field(pick)
+        self._constant: object = None
+        """What a constant was converted to, once it has been."""
 
     def get(self, record: Record, frame: Frame, convert: Callable[[object], _T]) -> _T | None:
         """Return what is there, or None for nothing, null and what was refused."""
+        if self._constant is not None:
+            return cast("_T", self._constant)
         try:
             sent = self._field(record)
-            return None if sent is MISSING or sent is None else convert(sent)
+            if sent is MISSING or sent is None:
+                return None
+            got = convert(sent)
         except ValueError as error:
             frame.refuse(where(self._pick, record), str(error))
             return None
+        if self._pick.value is not None:
+            self._constant = got
+        return got
 
     def need(self, record: Record, frame: Frame, convert: Callable[[object], _T]) -> _T | None:
         """Return what is there; nothing and null are refused too."""

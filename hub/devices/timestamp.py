@@ -65,6 +65,7 @@ def iso_ns(text: str, zone: tzinfo | None) -> int:
     return time_ns
 
 
+@lru_cache(maxsize=_CACHED)
 def hl7_ns(text: str, zone: tzinfo | None) -> int:
     """Return the time of an HL7 v2 DTM, at least to the minute: `20210425230331.496-0400`.
 
@@ -118,6 +119,7 @@ def _by_pattern(text: str, pattern: str, zone: tzinfo) -> int:
     return int(whole.timestamp()) * 1_000_000_000 + moment.microsecond * 1_000
 
 
+@lru_cache(maxsize=_CACHED)
 def _second(head: str, zone: tzinfo) -> int:
     leap = head.endswith(":60")  # RFC 3339 allows it; the epoch doesn't count it
     text = head[:-2] + "59" if leap else head

@@ -13,6 +13,7 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
+from tests.bench.decoders import measure_decoders
 from tests.bench.line import measure_line
 from tests.bench.plain import measure_plain
 from tests.bench.size import measure_size
@@ -30,6 +31,7 @@ AIMS = {
 Measure = Callable[[Path], Awaitable[dict[str, float]]]
 PARTS: dict[str, Measure] = {
     "line": measure_line,
+    "decoders": measure_decoders,
     "size": measure_size,
     "steady": measure_steady,
     "nats": lambda folder: measure_throughput(folder, "nats"),
