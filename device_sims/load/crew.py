@@ -27,6 +27,8 @@ class Crew:
             theirs.close()
             self._processes.append(process)
             self.pipes.append(mine)
+        self._open = list(self.pipes)
+        """Of workers that still run."""
         self.last: list[dict[str, Any]] = [{} for _ in self.pipes]
         self.accounts: list[tuple[bytes, bytes] | None] = [None for _ in self.pipes]
         self.interval = Histogram()
@@ -40,13 +42,16 @@ class Crew:
     def listen(self, seconds: float) -> None:
         """Take what the workers say for that long."""
         end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0:
-            for ready in wait(self.pipes, left):
+        while self._open and (left := end - time.monotonic()) > 0:
+            for ready in wait(self._open, left):
                 number = self.pipes.index(ready)  # type: ignore[arg-type]
                 try:
                     kind, said = self.pipes[number].recv()
                 except (EOFError, OSError):
-                    raise LostError(f"worker {number} of the load test ended by itself") from None
+                    if self.accounts[number] is None:
+                        raise LostError(f"worker {number} of the load test ended by itself") from None
+                    self._open.remove(self.pipes[number])
+                    continue
                 if kind == "snapshot":
                     self.interval.add(said.pop("latency"))
                     self.last[number] = said
