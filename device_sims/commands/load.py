@@ -7,6 +7,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -173,24 +174,26 @@ def load(
         )
     if alarms is None:
         alarms = min(devices, 200) if hub or with_hub else 0
-    with _watched(endpoints, hub, token_file, hub_pid, broker_pid or [], with_hub=with_hub) as watched:
-        plan = LoadPlan(
-            watched.endpoints,
-            devices,
-            rate,
-            duration,
-            values,
-            qos,
-            ramp,
-            workers,
-            sources,
-            site=identity("--site", site),
-            area=identity("--area", area),
-            prefix=identity("--prefix", prefix),
-            alarms=alarms,
-            wrong_clocks=wrong_clocks,
-            keepalive_s=min(max(120, int(4 / rate)), 65_535),
-        )
+    plan = LoadPlan(
+        endpoints,
+        devices,
+        rate,
+        duration,
+        values,
+        qos,
+        ramp,
+        workers,
+        sources,
+        site=identity("--site", site),
+        area=identity("--area", area),
+        prefix=identity("--prefix", prefix),
+        alarms=alarms,
+        wrong_clocks=wrong_clocks,
+        keepalive_s=min(max(120, int(4 / rate)), 65_535),
+    )
+    own = [plan.device_name(j) for j in range(devices)] if with_hub else None
+    with _watched(plan, hub, token_file, hub_pid, broker_pid or [], own) as watched:
+        plan = replace(plan, endpoints=watched.endpoints)
         check_limits(plan)
         _check_brokers(plan)
         outcome, plan, steps = _test(plan, watched, faults, expectations, drain, find_highest=find_highest)
@@ -265,16 +268,17 @@ def _check_brokers(plan: LoadPlan) -> None:
 
 @contextlib.contextmanager
 def _watched(
-    endpoints: tuple[Endpoint, ...],
+    plan: LoadPlan,
     hub: str | None,
     token_file: Path | None,
     hub_pid: int | None,
     broker_pids: list[int],
-    *,
-    with_hub: bool,
+    registered: list[str] | None,
 ) -> Iterator[Watched]:
-    if with_hub:
-        with own_hub(endpoints) as own:
+    """Find the hub and the brokers; start a hub of this test's own where there are devices to register."""
+    endpoints = plan.endpoints
+    if registered is not None:
+        with own_hub(endpoints, registered, site=plan.site, area=plan.area) as own:
             yield Watched(own.endpoints, lambda: HubApi(own.url, own.token), own.pid, own.broker_pids)
         return
     pids = broker_pids or [pid for endpoint in endpoints if (pid := _local_listener(endpoint.url))]

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,17 +35,22 @@ class OwnHub:
 
 
 @contextlib.contextmanager
-def own_hub(endpoints: tuple[Endpoint, ...]) -> Iterator[OwnHub]:
+def own_hub(
+    endpoints: tuple[Endpoint, ...], devices: Sequence[str] = (), *, site: str = "main", area: str = "load"
+) -> Iterator[OwnHub]:
     """Run a hub on free ports of 127.0.0.1 with its data in a folder that is removed.
 
-    It reads from `endpoints`, or starts its embedded broker where there are none. Raises BrokerError with the
-    end of the hub's log where it doesn't come up.
+    It reads from `endpoints`, or starts its embedded broker where there are none. `devices` are registered
+    with it: a hub keeps only so many that it doesn't know. Raises BrokerError with the end of the hub's log
+    where it doesn't come up.
     """
     with tempfile.TemporaryDirectory(prefix="ward-sims-hub-") as name:
         folder = Path(name)
         http, mqtt = _free_port(), _free_port()
         config = folder / "hub.toml"
-        config.write_text(_settings(folder / "data", http, mqtt, endpoints), encoding="utf-8")
+        ward = folder / "ward.toml"
+        ward.write_text(_ward(devices, site, area), encoding="utf-8")
+        config.write_text(_settings(folder / "data", ward, http, mqtt, endpoints), encoding="utf-8")
         hub = [sys.executable, "-m", "hub.cli"]
         token = _token(
             [*hub, "token", "create", "--name", "load", "--role", "nurse", "--config", str(config)]
@@ -71,8 +76,16 @@ def own_hub(endpoints: tuple[Endpoint, ...]) -> Iterator[OwnHub]:
             _stop(process)
 
 
-def _settings(data: Path, http: int, mqtt: int, endpoints: tuple[Endpoint, ...]) -> str:
-    lines = [f'data_dir = "{data}"', 'id = "load-hub"']
+def _ward(devices: Sequence[str], site: str, area: str) -> str:
+    """Register devices that stand at no bed: what they send is stored, judged and told all the same."""
+    head = f'[site]\nid = "{site}"\n\n[[ward]]\nid = "{area}"\nbeds = ["none"]\n'
+    return head + "".join(
+        f'\n[[device]]\nid = "{device}"\ndefinition = "native"\narea = "{area}"\n' for device in devices
+    )
+
+
+def _settings(data: Path, ward: Path, http: int, mqtt: int, endpoints: tuple[Endpoint, ...]) -> str:
+    lines = [f'data_dir = "{data}"', f'ward_file = "{ward}"', 'id = "load-hub"']
     if endpoints:
         brokers = []
         for endpoint in endpoints:
