@@ -241,7 +241,7 @@ async def open_connection(
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(timeout_s):
-            # Where this fails or is cancelled there is nobody to say DISCONNECT to: it has closed what it opened.
+            # Where this fails or is cancelled it closes what it opened: there is nobody to say DISCONNECT to.
             await loop.create_connection(lambda: connection, broker.host, broker.port, ssl=context)
     except OSError as error:
         raise BrokerUnreachable(_why_unreachable(broker, error, timeout_s)) from None
