@@ -2,17 +2,81 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
 
+from hub.alarms.alarm import AlarmEvent
+from hub.alarms.log import LogUnavailable
+from hub.api.fhir import directory
+from hub.api.fhir.directory import Span
+from hub.api.fhir.errors import FhirError
 from hub.api.fhir.exports import Exports
 from hub.api.fhir.ledger import LedgerUnavailable
 from hub.api.fhir.services import FhirServices
 from hub.api.fhir.subscriptions import Subscriptions
+from hub.fhir.observation import NOBODY, Attribution
+from hub.fhir.patient import system_uri
 from hub.journal import Journal
+from hub.ward.model import Identifier
 
 log = logging.getLogger(__name__)
 
 _HOUR_S = 3600.0
 _DAY_NS = 86_400_000_000_000
+_PUSHED = "pushed-alarms"
+
+
+class PushedWard:
+    """What the store that sends must know (hub.stores.fhir.Ward), from registry, ledger and event log."""
+
+    def __init__(self, services: FhirServices) -> None:
+        self._services = services
+        self._version = -1
+        self._spans: dict[tuple[str, str], list[Span]] = {}
+        self._identifiers: dict[str, Sequence[Identifier]] = {}
+
+    async def attribution(self, site: str, device: str, time_ns: int) -> Attribution:
+        """Return whose a reading is; the answer for a stretch of time is kept until a placement changes."""
+        registry = self._services.registry
+        if registry.version != self._version:
+            self._version = registry.version
+            self._spans.clear()
+            self._identifiers.clear()
+        key = (site, device)
+        for span in self._spans.get(key, ()):
+            if span.start_ns <= time_ns < span.end_ns:
+                return span.attribution
+        begin_ns = time_ns - time_ns % _DAY_NS
+        found = await directory.spans_of_device(registry, site, device, begin_ns, begin_ns + _DAY_NS)
+        self._spans[key] = found
+        return next((one.attribution for one in found if one.start_ns <= time_ns < one.end_ns), NOBODY)
+
+    async def identifiers(self, patient: str) -> Sequence[Identifier]:
+        """Return a patient's numbers, their systems as URIs."""
+        if patient not in self._identifiers:
+            try:
+                entry = await directory.patient(self._services.registry, patient)
+            except FhirError:
+                return ()
+            self._identifiers[patient] = [
+                Identifier(one.value, system_uri(one.system)) for one in entry.identifiers
+            ]
+        return self._identifiers[patient]
+
+    async def alarms(self, limit: int) -> list[AlarmEvent]:
+        """Return the next alarm events that are not yet sent."""
+        events = self._services.log
+        after = await self._services.ledger.position(_PUSHED)
+        if after is None or after > events.last_sequence:
+            await self._services.ledger.advance(_PUSHED, events.last_sequence)
+            return []
+        try:
+            return [told.event for told in await events.after(after, limit)]
+        except LogUnavailable:
+            return []
+
+    async def sent(self, event: AlarmEvent) -> None:
+        """Note that alarm events up to this one are sent."""
+        await self._services.ledger.advance(_PUSHED, event.sequence)
 
 
 class FhirInterface:

@@ -7,9 +7,8 @@ import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
 from secrets import token_hex
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import aiohttp
 from msgspec import Struct, json
 
 from hub.alarms.alarm import AlarmEvent
@@ -30,6 +29,9 @@ from hub.fhir.times import instant
 from hub.journal import Journal, JournalError
 from hub.model import Batch, DeviceStatus, Reading
 from hub.ward.model import DeviceEntry, RegistryUnavailable
+
+if TYPE_CHECKING:
+    import aiohttp
 
 log = logging.getLogger(__name__)
 
@@ -111,15 +113,16 @@ class Subscriptions:
 
     async def run(self) -> None:
         """Deliver until cancelled."""
-        timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S)
-        async with (
-            aiohttp.ClientSession(timeout=timeout) as self._session,
-            asyncio.TaskGroup() as self._tasks,
-        ):
-            for name, running in self._running.items():
-                self._begin(name, running)
-            self._tasks.create_task(self._follow_journal())
-            self._tasks.create_task(self._follow_alarms())
+        try:
+            async with asyncio.TaskGroup() as self._tasks:
+                for name, running in self._running.items():
+                    self._begin(name, running)
+                self._tasks.create_task(self._follow_journal())
+                self._tasks.create_task(self._follow_alarms())
+        finally:
+            session, self._session = self._session, None
+            if session is not None:
+                await session.close()
 
     # What clients ask.
 
@@ -354,7 +357,7 @@ class Subscriptions:
                     running.kept.status, running.kept.error = "active", ""
                     await self._keep(name)
                     log.info("subscription %s is active", name)
-            except (aiohttp.ClientError, TimeoutError, _NotTaken, LedgerUnavailable) as error:
+            except (OSError, _NotTaken, LedgerUnavailable) as error:  # TimeoutError is an OSError
                 failures += 1
                 if failures == _FAILURES:
                     running.kept.status, running.kept.error = "error", f"{type(error).__name__}: not taken"
@@ -391,14 +394,19 @@ class Subscriptions:
                 except asyncio.QueueFull:
                     running.outlets.discard(outlet)  # it sees the gap by the numbers, and asks $events
             return
+        from aiohttp import ClientError, ClientSession, ClientTimeout  # 10 MB: only who uses it pays for it
+
         if self._session is None:
-            raise _NotTaken
+            self._session = ClientSession(timeout=ClientTimeout(total=_TIMEOUT_S))
         headers = {**running.asked.headers, "Content-Type": MEDIA_TYPE}
-        async with self._session.post(
-            running.asked.endpoint, data=content, headers=headers, allow_redirects=False
-        ) as answer:
-            if not 200 <= answer.status < 300:
-                raise _NotTaken
+        try:
+            async with self._session.post(
+                running.asked.endpoint, data=content, headers=headers, allow_redirects=False
+            ) as answer:
+                if not 200 <= answer.status < 300:
+                    raise _NotTaken
+        except ClientError as error:
+            raise _NotTaken from error
 
     def _notification(self, name: str, kind: Any, events: list[Event]) -> bytes:  # noqa: ANN401 - a Notification
         running = self._of(name)
