@@ -35,7 +35,7 @@ Publish = Callable[[str, bytes, bool], bool]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class WebhookSettings(_Section):

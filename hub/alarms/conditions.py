@@ -15,6 +15,7 @@ from hub.alarms.evaluate import ABSENT, INSIDE, ConditionState, Levels
 from hub.alarms.judge import Judge
 from hub.alarms.rules import LimitsOf, limits_lookup
 from hub.alarms.silence import Silence
+from hub.clock import ClockLimits
 from hub.device import Device
 from hub.model import DeviceAlarm, DeviceStatus, Kind, Priority, Reading, Value
 from hub.vocabulary import PARAMETERS
@@ -39,6 +40,7 @@ class Conditions:
         peers_of: Callable[[Device], Iterable[Device]] = lambda device: (device,),
         gateway_of: Callable[[Device], str | None] = lambda _: None,
         device_of: Callable[[str, str], Device | None] = lambda _, __: None,
+        clock_limits: ClockLimits = ClockLimits(),  # noqa: B008 - it can't change
     ) -> None:
         """Keep what tells about a device.
 
@@ -48,10 +50,11 @@ class Conditions:
         """
         self._limits_of = limits_of
         self._tell = tell
+        self._clock_limits = clock_limits
         self._patient_of = patient_of
         self._since_of = since_of
         self._patients: dict[Device, str | None] = {}
-        self._judge = Judge(self, peers_of)
+        self._judge = Judge(self, peers_of, since_of)
         self._silence = Silence(self, limits_of, gateway_of, device_of)
 
     # --- what the line calls ---------------------------------------------------------------------------
@@ -171,6 +174,10 @@ class Conditions:
                 self._end_absences(device, now_ns)
             if device.rejected_ns:
                 self._judge_rejects(device, now_ns)
+            off = device.clock.is_off(self._clock_limits)
+            if off or device.conditions:
+                text = f"The clock of device {device.id} is wrong; set it"
+                self.technical(device, "clock_off", off, text, now_ns)
         self._silence.judge(devices, now_ns, listening_since_ns)
 
     def patient_changed(self, device: Device, now_ns: int) -> None:

@@ -15,6 +15,7 @@ from hub.alarms.alarm import AlarmEvent
 from hub.alarms.book import Book, BookUnusable
 from hub.alarms.log import EventLog, LogUnavailable
 from hub.clock import Now
+from hub.failpoint import failpoint
 
 log = logging.getLogger(__name__)
 
@@ -116,6 +117,7 @@ class Delivery:
                 await asyncio.sleep(wait_s)
                 wait_s = min(2 * wait_s, _LAST_RETRY_S)
             else:
+                failpoint("alarm:sent")
                 self.delivered += 1
                 self._works()
                 break
@@ -124,6 +126,7 @@ class Delivery:
     async def _note(self) -> None:
         if self._line is not None:
             await self._book.change(self._line, msgpack.encode(_Cursor(self.name, self._cursor)))
+            failpoint("alarm:noted")
 
     def _fails(self, reason: str) -> None:
         if self.failing is None:

@@ -33,9 +33,15 @@ class Judge:
     Each part of a device that reports on its own, for instance a pump's channel, has conditions of its own.
     """
 
-    def __init__(self, conditions: "Conditions", peers_of: Callable[[Device], Iterable[Device]]) -> None:
+    def __init__(
+        self,
+        conditions: "Conditions",
+        peers_of: Callable[[Device], Iterable[Device]],
+        since_of: Callable[[Device], int],
+    ) -> None:
         self._conditions = conditions
         self._peers_of = peers_of
+        self._since_of = since_of
         self._samples: dict[Device, dict[Key, tuple[ConditionState, tuple[Sample, ...]]]] = {}
 
     def forget(self, device: Device) -> None:
@@ -212,7 +218,7 @@ class Judge:
         newest_ns = 0
         for peer in self._peers_of(device):
             latest = peer.latest.get(name)
-            if latest is not None and latest.time_ns > newest_ns:
+            if latest is not None and latest.time_ns > newest_ns and latest.time_ns >= self._since_of(peer):
                 newest_ns, best = latest.time_ns, peer
                 usable = latest.value is not None and reading.time_ns - newest_ns <= MEMBER_AGE_NS
                 value = latest.value if usable else None

@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol
 
 from hub.alarms.alarm import Alarm, AlarmEvent, Happening, Signal
 from hub.alarms.backlog import Backlog
+from hub.failpoint import failpoint
 
 log = logging.getLogger(__name__)
 
@@ -159,6 +160,7 @@ class EventLog:
             self._wake.notify()
         if self._timer is None or wait_s == 0.0:
             self._set_timer(wait_s)
+        failpoint("alarm:numbered")
         return numbered
 
     async def told(self, sequence: int) -> bool:
@@ -300,6 +302,7 @@ class EventLog:
                 listener(event, recorded)
             except Exception:  # one listener's fault must not keep an alarm from the others
                 log.exception("a listener failed at alarm event %d", event.sequence)
+        failpoint("alarm:told")
         if self._waiting:
             self._let_go()
 
@@ -336,6 +339,7 @@ class EventLog:
             try:
                 if batch:
                     self._file.append(batch)
+                    failpoint("alarm:written")
                 elif trim is not None and not self._file.trim(trim[0]):
                     self._trims.popleft()
                     self._report(self._trim_done, trim[1], self._file.trimmed())

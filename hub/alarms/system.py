@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import shutil
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -21,7 +22,7 @@ from hub.alarms.news2 import MINIMUM_AGE, not_for
 from hub.alarms.overrides import Overrides
 from hub.alarms.rules import Limits, Override, Policy, limits_lookup
 from hub.alarms.signals import Place, Responder, Signals
-from hub.clock import SECOND_NS, Now
+from hub.clock import SECOND_NS, ClockLimits, Now
 from hub.device import Device
 from hub.ward.model import BedEntry, DeviceEntry, PatientEntry, Placement, RegistryUnavailable
 
@@ -31,6 +32,8 @@ SWEEP_S = 10.0
 """Between two reckonings of the early warning scores."""
 FLUSH_S = 0.2
 """Between two publications of an area's list of alarms."""
+WATCH_S = 10.0
+"""Between two looks at the disk and at those who are told."""
 _RECENT = 10_000
 
 
@@ -69,11 +72,13 @@ class AlarmSystem:
         notify: NotifySettings,
         publish: Publish,
         now_ns: Now,
+        clock_limits: ClockLimits = ClockLimits(),  # noqa: B008 - it can't change
     ) -> None:
         """`device_of` finds a device by site and id; `own` bears the hub's own conditions."""
         self.log = event_log
         self.rules = rules
         self.book = Book(book)
+        self._folder = book.parent
         self.overrides = Overrides(self.book, rules)
         self.assignments = Assignments(self.book)
         self.charts = Charts(self.book)
@@ -102,6 +107,7 @@ class AlarmSystem:
             peers_of=self._peers_of,
             gateway_of=self._gateway_of,
             device_of=device_of,
+            clock_limits=clock_limits,
         )
         self.early_warning = EarlyWarning(self.conditions, self.limits_of)
         self.pagers = Pagers(publish, self._area_of) if notify.mqtt else None
@@ -154,6 +160,7 @@ class AlarmSystem:
             tasks.create_task(self._every(FLUSH_S, self._flush))
             tasks.create_task(self._every(1.0, self._follow))
             tasks.create_task(self._every(SWEEP_S, self.sweep))
+            tasks.create_task(self._every(WATCH_S, self._watch))
 
     def tick(self, devices: Iterable[Device], listening_since_ns: int | None) -> None:
         """Judge what only the passing of time decides. Call it every second."""
@@ -253,6 +260,17 @@ class AlarmSystem:
         bed_of = {bed.patient: bed.bed for bed in self._places.beds() if bed.patient is not None}
         await self.overrides.follow(self._now_ns(), bed_of)
 
+    async def _watch(self) -> None:
+        """Raise an alarm while the disk is nearly full, or a system outside doesn't take alarms."""
+        disk = await asyncio.to_thread(shutil.disk_usage, self._folder)
+        full = is_nearly_full(disk.free, disk.total)
+        text = f"The hub's disk is nearly full: {disk.free // 1_000_000} MB left"
+        now_ns = self._now_ns()
+        self.conditions.technical(self._own, "disk_nearly_full", full, text, now_ns, "medium")
+        failing = [delivery.name for delivery in self.deliveries if delivery.failing is not None]
+        text = f"Alarms don't reach {', '.join(failing)}; they wait"
+        self.conditions.technical(self._own, "notifications_failing", bool(failing), text, now_ns, "medium")
+
     async def sweep(self) -> None:
         """Reckon every patient's early warning score. Raises RegistryUnavailable, BookUnusable."""
         before, self._known = self._known, {one.id: one for one in await self._places.patients()}
@@ -265,6 +283,11 @@ class AlarmSystem:
         self.early_warning.sweep(subjects, charted, now_ns)
         await self.charts.forget({one.patient for one in subjects}, now_ns)
         await self.assignments.forget(now_ns)
+
+
+def is_nearly_full(free: int, total: int) -> bool:
+    """Tell whether a disk is: less than a twentieth is left, or 2 GB of a large one."""
+    return free < min(total // 20, 2_000_000_000)
 
 
 def _excluded(patient: PatientEntry, today: date) -> str | None:

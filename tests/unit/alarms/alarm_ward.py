@@ -9,11 +9,11 @@ from hub.alarms.alarm import Alarm, AlarmEvent
 from hub.alarms.conditions import Conditions
 from hub.alarms.limits import DEFAULTS, limit_set
 from hub.alarms.signals import Place, Responder, Signals
+from hub.bedside import Bedside
 from hub.clock import SECOND_NS
 from hub.device import Device
 from hub.intake import Taken, empty_batch
 from hub.model import DeviceAlarm, DeviceStatus, Reading
-from hub.pipeline import Line
 
 T0 = 1_795_488_000 * SECOND_NS
 BACKLOG_NS = 60 * SECOND_NS
@@ -100,10 +100,15 @@ class AlarmWard:
             gateway_of=lambda device: self.gateways.get(device.id),
             device_of=lambda _, device: self.devices.get(device),
         )
-        self.line = Line.__new__(Line)
-        self.line._conditions, self.line._live, self.line._backlog_ns = self.conditions, _Live(), BACKLOG_NS
-        self.line._roster = self
-        self.line._tell_rejects = lambda *_: None
+        self.live = _Live()
+        self.bedside = Bedside(
+            roster=self,
+            conditions=self.conditions,
+            live=self.live,
+            tell_rejects=lambda *_: None,
+            backlog_ns=BACKLOG_NS,
+            whereabouts=None,
+        )
 
     def find(self, site: str, device: str) -> Device | None:
         return self.devices.get(device)
@@ -144,13 +149,13 @@ class AlarmWard:
         batch = empty_batch(self.hub_ns)
         batch.readings.append(reading)
         self._durable.append(reading)
-        self.line._tell(Taken(batch, [device], []))
+        self.bedside.follow(Taken(batch, [device], []))
 
     def says(self, name: str, state: str, battery: float | None = None) -> None:
         self.device(name)
         batch = empty_batch(self.hub_ns)
         batch.statuses.append(DeviceStatus("main", name, self.hub_ns, self.hub_ns, state, battery))
-        self.line._tell(Taken(batch, [], []))
+        self.bedside.follow(Taken(batch, [], []))
 
     def raises(self, name: str, condition: str, presence: str, priority: str, **more) -> None:
         self.device(name)
@@ -159,11 +164,11 @@ class AlarmWard:
         batch.device_alarms.append(
             DeviceAlarm("main", name, now_ns, now_ns, condition, presence, priority, **more)
         )
-        self.line._tell(Taken(batch, [], []))
+        self.bedside.follow(Taken(batch, [], []))
 
     def rejects(self, name: str) -> None:
         device = self.device(name)
-        self.line._tell(Taken(empty_batch(self.hub_ns), [], [(device, "t", [])]))
+        self.bedside.follow(Taken(empty_batch(self.hub_ns), [], [(device, "t", [])]))
 
     def tick(self) -> None:
         self.conditions.tick(list(self.devices.values()), self.hub_ns, self.listening_ns)
@@ -189,7 +194,7 @@ class AlarmWard:
                 young = max(self.hub_ns, reading.received_ns) - reading.time_ns <= BACKLOG_NS
                 if young:
                     self.conditions.observe(device, reading, self.hub_ns)
-                self.line._live.update(device, reading)
+                self.live.update(device, reading)
         again, self._durable = self._durable[len(kept) :], kept
         for reading in again:
             self.reads(reading.device, reading.values, reading.exceptions, reading.time_ns, reading.channel)

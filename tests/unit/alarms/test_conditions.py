@@ -1,6 +1,7 @@
 from hub.alarms.alarm import Alarm
 from hub.alarms.conditions import Conditions
 from hub.alarms.limits import load_limits
+from hub.alarms.rules import Override
 from hub.clock import SECOND_NS
 from hub.device import Device
 from hub.model import DeviceAlarm, DeviceStatus, Reading
@@ -203,3 +204,38 @@ def test_rejects_of_a_device_are_one_alarm_that_ends_a_minute_after_the_last():
     assert ward.events() == [("start", "rejects", None)]
     ward.ticks(70)
     assert ward.events() == [("start", "rejects", None), ("end", "rejects", None)]
+
+
+def test_a_device_whose_clock_is_wrong_alarms_until_it_is_set():
+    ward = Ward()
+    ward.reads(0, heart_rate=70.0)
+    ward.device.clock.offset_ns = 120 * SECOND_NS
+    ward.ticks(1)
+    ward.ticks(2)
+    ward.device.clock.offset_ns = 0
+    ward.ticks(3)
+    assert ward.events() == [("start", "clock_off", None), ("end", "clock_off", None)]
+
+
+def test_a_battery_below_its_limit_is_a_technical_alarm():
+    limits = load_limits()
+    low = Override(
+        scope="site",
+        site="main",
+        scope_id="main",
+        table="battery",
+        values={"low": 20, "critical_low": 10, "priority": "low", "critical_priority": "medium"},
+        who="biomed",
+        why="ours last an hour from 20 %",
+        set_ns=NOW,
+    )
+    ward = Ward()
+    ward.conditions._limits_of = lambda _: limits.of("adult", [low])
+    for second, battery in enumerate((30, 19, 9, 80)):
+        ward.says(second, "online", battery)
+    assert ward.events() == [
+        ("start", "limit_low", "battery"),
+        ("escalate", "limit_low", "battery"),
+        ("end", "limit_low", "battery"),
+    ]
+    assert ward.told[0][1].kind == "technical"

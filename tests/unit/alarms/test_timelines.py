@@ -90,6 +90,8 @@ class Timeline:
                 step.get("priority"),
                 tuple(step.get("devices", ())),
             )
+        if "clock_offset" in step:
+            ward.device(device).clock.offset_ns = step["clock_offset"] * SECOND_NS
         if "transport" in step:
             until_ns = ward.hub_ns + step["transport"] * SECOND_NS
             ward.conditions.transport(ward.device(device), until_ns, who, step["why"], ward.hub_ns)
