@@ -13,6 +13,9 @@ from hub.alarms.log import EventLog
 from hub.alarms.records import Records
 from hub.alarms.system import AlarmSystem
 from hub.api.app import create_api
+from hub.api.fhir.interface import FhirInterface, PushedWard
+from hub.api.fhir.ledger import Ledger
+from hub.api.fhir.services import FhirServices
 from hub.api.server import ApiServer
 from hub.api.services import Services
 from hub.api.sign_in import EitherSecret, SignIn
@@ -46,9 +49,10 @@ from hub.replay import Replay
 from hub.restart import Resumption
 from hub.roster import Provisioned, Roster
 from hub.sessions import Sessions
-from hub.settings import MB, DuckDbSettings, InfluxStoreSettings, Settings, StoreSettings
+from hub.settings import MB, DuckDbSettings, FhirPushSettings, InfluxStoreSettings, Settings, StoreSettings
 from hub.stores.drain import Drain, DrainState
 from hub.stores.duckdb import DuckDBStore
+from hub.stores.fhir import NO_WARD, FhirStore, Ward
 from hub.stores.influx import InfluxStore
 from hub.stores.store import Store, StoreUnavailable
 from hub.stores.victoria import VictoriaStore
@@ -106,7 +110,9 @@ class Hub:
             rejects_bytes=settings.journal.rejects_mb * MB,
             on_state=self._journal_changed,
         )
-        self.stores = [open_store(store, data) for store in settings.stores]
+        self.ledger = Ledger(data.fhir)
+        pushed = PushedWard(self.registry, self.log, self.ledger)
+        self.stores = [open_store(store, data, pushed) for store in settings.stores]
         self.drains = [
             Drain(self.journal, store, on_state=partial(self._store_changed, store.name))
             for store in self.stores
@@ -185,8 +191,11 @@ class Hub:
         )
         self._knocks: asyncio.Queue[tuple[Device, str]] = asyncio.Queue(_KNOCKS)
         measure(self)
+        self.fhir = FhirInterface(
+            self._fhir_services(data), self.journal, accesses_days=settings.retention.accesses_days
+        )
         self.api = ApiServer(
-            create_api(self._services(), SignIn(self.users, self.sessions)),
+            create_api(self._services(), SignIn(self.users, self.sessions), self.fhir),
             self.stream,
             self.live,
             host=settings.http.host,
@@ -234,6 +243,19 @@ class Hub:
             whereabouts=self.whereabouts,
         )
 
+    def _fhir_services(self, data: DataDir) -> FhirServices:
+        return FhirServices(
+            hub=self.settings.id,
+            registry=self.registry,
+            store=self.stores[0],
+            log=self.log,
+            tokens=EitherSecret(self.tokens, self.sessions),
+            ledger=self.ledger,
+            find_device=self.roster.find,
+            now_ns=self.now_ns,
+            exports=data.exports,
+        )
+
     @asynccontextmanager
     async def started(self, ward: WardFile | None) -> AsyncIterator[None]:
         """Start everything that can fail, in order, and undo it in reverse. Its errors say what to change."""
@@ -256,6 +278,8 @@ class Hub:
             stack.push_async_callback(self.log.stop)
             await self.journal.start()
             stack.push_async_callback(self.journal.stop)
+            await self.fhir.start()
+            stack.push_async_callback(self.fhir.stop)
             for drain in self.drains:
                 await self._start_store(drain)
                 stack.push_async_callback(drain.store.stop)
@@ -281,6 +305,7 @@ class Hub:
             tasks.create_task(self.live.run(self.stream, self.now_ns))
             tasks.create_task(self.housekeeping.run())
             tasks.create_task(self.alarms.run())
+            tasks.create_task(self.fhir.run())
             tasks.create_task(self._enter_new_devices())
             tasks.create_task(self.births_file.run())
             tasks.create_task(_every(0.1, self._beat))
@@ -502,10 +527,12 @@ async def _every(seconds: float, action: Callable[[], Awaitable[None]]) -> None:
         await asyncio.sleep(seconds)
 
 
-def open_store(settings: StoreSettings, data: DataDir) -> Store:
-    """Return the store that the settings name; nothing is opened yet."""
+def open_store(settings: StoreSettings, data: DataDir, ward: Ward = NO_WARD) -> Store:
+    """Return the store that the settings name; nothing is opened yet. `ward` is for one that sends."""
     if isinstance(settings, DuckDbSettings):
         return DuckDBStore(data.series, memory_mb=settings.memory_mb)
     if isinstance(settings, InfluxStoreSettings):
         return InfluxStore(settings)
+    if isinstance(settings, FhirPushSettings):
+        return FhirStore(settings, ward)
     return VictoriaStore(settings)

@@ -24,6 +24,8 @@ class DataDir:
         self.alarms = path / "alarms.sqlite"
         self.births = path / "births.sqlite"
         self.alarm_book = path / "alarm-book.sqlite"
+        self.fhir = path / "fhir.sqlite"
+        self.exports = path / "exports"
         self.series = path / "series.duckdb"
         self.broker = path / "broker"
         self._lock: IO[str] | None = None

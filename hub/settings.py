@@ -31,6 +31,7 @@ from hub.alarms.channels import NotifySettings
 from hub.clock import SECOND_NS, ClockLimits
 from hub.mqtt.address import BrokerAddress
 from hub.mqtt.broker_settings import BrokerSettings, BrokerTls, BrokerUser
+from hub.stores.fhir import FhirStoreSettings
 from hub.stores.influx import InfluxSettings
 from hub.stores.store import Retention
 from hub.stores.victoria import VictoriaSettings
@@ -115,8 +116,15 @@ class VictoriaStoreSettings(VictoriaSettings):
     kind: Literal["victoriametrics"] = "victoriametrics"
 
 
+class FhirPushSettings(FhirStoreSettings):
+    """Another FHIR server, which Observations are sent to."""
+
+    kind: Literal["fhir"] = "fhir"
+
+
 StoreSettings = Annotated[
-    DuckDbSettings | InfluxStoreSettings | VictoriaStoreSettings, Field(discriminator="kind")
+    DuckDbSettings | InfluxStoreSettings | VictoriaStoreSettings | FhirPushSettings,
+    Field(discriminator="kind"),
 ]
 
 
@@ -127,6 +135,8 @@ class RetentionSettings(_Section):
     waveforms_days: float = Field(default=3, gt=0)
     trends_days: float = Field(default=3650, gt=0)
     alarms_days: float = Field(default=365, gt=0)
+    accesses_days: float = Field(default=3650, gt=0)
+    """The record of who asked for what over FHIR."""
 
     def of_stores(self) -> Retention:
         """Return what a store keeps."""
@@ -241,6 +251,8 @@ class Settings(BaseSettings):
         names = [store.name for store in self.stores]
         if not names:
             raise ValueError('stores: name at least one, for instance kind = "duckdb"')
+        if self.stores[0].kind == "fhir":
+            raise ValueError("stores: kind fhir only sends; name one that readings are read from before it")
         if len(set(names)) != len(names):
             raise ValueError("stores: two have the same name; give each one its own `name`")
         return self
@@ -307,7 +319,7 @@ def _lines(file: Path, error: ValidationError) -> list[str]:
     lines = []
     for one in error.errors():
         # The tag of a store's kind is part of pydantic's path but no key of the file.
-        keys = [str(part) for part in one["loc"] if part not in ("duckdb", "influxdb", "victoriametrics")]
+        keys = [str(part) for part in one["loc"] if part not in ("duckdb", "influxdb", "victoriametrics", "fhir")]
         message = one["msg"].removeprefix("Value error, ")
         if one["type"] == "extra_forbidden":
             message = "no such setting; see docs/reference/settings.md"

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from hub.alarms.book import BookUnusable
 from hub.alarms.records import LogUnreadable
 from hub.alarms.rules import LimitsInvalid
+from hub.api.fhir.ledger import LedgerUnavailable
 from hub.api.server import CannotServe
 from hub.app import Hub
 from hub.datadir import DataDir, DataDirUnusable
@@ -44,6 +45,7 @@ _MAY_PASS = (
     CannotServe,
     DataDirUnusable,
     JournalError,
+    LedgerUnavailable,
     LogUnreadable,
     RegistryUnavailable,
     StoreUnavailable,

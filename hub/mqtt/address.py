@@ -21,7 +21,9 @@ class BrokerAddress(BaseModel):
     """One broker: `mqtt://[user@]host[:port]`, or `mqtts://` for TLS 1.2 or newer."""
 
     # A rejected url may hold a password.
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True
+    )
 
     url: str
     password: SecretStr | None = None

@@ -18,7 +18,7 @@ from hub.alarms.alarm import AlarmEvent
 from hub.fhir.alarm import detected_issue
 from hub.fhir.codes import GROUP_OF
 from hub.fhir.device import IDENTIFIER as DEVICE
-from hub.fhir.observation import Attribution, groups_in, observation
+from hub.fhir.observation import NOBODY, Attribution, groups_in, observation
 from hub.fhir.resource import Resource
 from hub.fhir.waveform import is_sampled, waveform, windows
 from hub.model import Batch, Reading, Waveform
@@ -80,6 +80,28 @@ class Ward(Protocol):
 
     async def sent(self, event: AlarmEvent) -> None:
         """Note that alarm events up to this one are sent."""
+
+
+class _NoWard:
+    """Knows nobody: for a store that is opened to forget, not to send."""
+
+    async def attribution(self, site: str, device: str, time_ns: int) -> Attribution:
+        """Return that it is nobody's."""
+        return NOBODY
+
+    async def identifiers(self, patient: str) -> Sequence[Identifier]:
+        """Return none."""
+        return ()
+
+    async def alarms(self, limit: int) -> list[AlarmEvent]:
+        """Return none."""
+        return []
+
+    async def sent(self, event: AlarmEvent) -> None:
+        """Do nothing."""
+
+
+NO_WARD: Final[Ward] = _NoWard()
 
 
 class FhirStore:

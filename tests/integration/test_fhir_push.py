@@ -81,7 +81,7 @@ async def hub(tmp_path):
 
 
 def pushing(hub, ehr, **settings):
-    store = FhirStore(FhirStoreSettings(url=ehr.url, window_s=10, **settings), PushedWard(hub.fhir))
+    store = FhirStore(FhirStoreSettings(url=ehr.url, window_s=10, **settings), PushedWard(hub.registry, hub.log, hub.ledger))
     return store, Drain(hub.journal, store, linger_s=0.01, back_off_s=0.05)
 
 

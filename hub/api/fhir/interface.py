@@ -5,13 +5,13 @@ import logging
 from collections.abc import Sequence
 
 from hub.alarms.alarm import AlarmEvent
-from hub.alarms.log import LogUnavailable
+from hub.alarms.log import EventLog, LogUnavailable
 from hub.api.fhir import directory
 from hub.api.fhir.directory import Span
 from hub.api.fhir.errors import FhirError
 from hub.api.fhir.exports import Exports
-from hub.api.fhir.ledger import LedgerUnavailable
-from hub.api.fhir.services import FhirServices
+from hub.api.fhir.ledger import Ledger, LedgerUnavailable
+from hub.api.fhir.services import FhirServices, Registry
 from hub.api.fhir.subscriptions import Subscriptions
 from hub.fhir.observation import NOBODY, Attribution
 from hub.fhir.patient import system_uri
@@ -28,15 +28,17 @@ _PUSHED = "pushed-alarms"
 class PushedWard:
     """What the store that sends must know (hub.stores.fhir.Ward), from registry, ledger and event log."""
 
-    def __init__(self, services: FhirServices) -> None:
-        self._services = services
+    def __init__(self, registry: Registry, event_log: EventLog, ledger: Ledger) -> None:
+        self._registry = registry
+        self._log = event_log
+        self._ledger = ledger
         self._version = -1
         self._spans: dict[tuple[str, str], list[Span]] = {}
         self._identifiers: dict[str, Sequence[Identifier]] = {}
 
     async def attribution(self, site: str, device: str, time_ns: int) -> Attribution:
         """Return whose a reading is; the answer for a stretch of time is kept until a placement changes."""
-        registry = self._services.registry
+        registry = self._registry
         if registry.version != self._version:
             self._version = registry.version
             self._spans.clear()
@@ -54,7 +56,7 @@ class PushedWard:
         """Return a patient's numbers, their systems as URIs."""
         if patient not in self._identifiers:
             try:
-                entry = await directory.patient(self._services.registry, patient)
+                entry = await directory.patient(self._registry, patient)
             except FhirError:
                 return ()
             self._identifiers[patient] = [
@@ -64,10 +66,10 @@ class PushedWard:
 
     async def alarms(self, limit: int) -> list[AlarmEvent]:
         """Return the next alarm events that are not yet sent."""
-        events = self._services.log
-        after = await self._services.ledger.position(_PUSHED)
+        events = self._log
+        after = await self._ledger.position(_PUSHED)
         if after is None or after > events.last_sequence:
-            await self._services.ledger.advance(_PUSHED, events.last_sequence)
+            await self._ledger.advance(_PUSHED, events.last_sequence)
             return []
         try:
             return [told.event for told in await events.after(after, limit)]
@@ -76,7 +78,7 @@ class PushedWard:
 
     async def sent(self, event: AlarmEvent) -> None:
         """Note that alarm events up to this one are sent."""
-        await self._services.ledger.advance(_PUSHED, event.sequence)
+        await self._ledger.advance(_PUSHED, event.sequence)
 
 
 class FhirInterface:
