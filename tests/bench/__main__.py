@@ -13,6 +13,7 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
+from tests.bench.alarms import measure_alarms
 from tests.bench.decoders import measure_decoders
 from tests.bench.line import measure_line
 from tests.bench.plain import measure_plain
@@ -21,6 +22,8 @@ from tests.bench.whole import measure_steady, measure_throughput
 
 AIMS = {
     "line_us_per_message": "<= 15",
+    "alarm_us_per_message": "<= 4",
+    "alarm_flood_ms": "< 2000",
     "throughput_ratio_nats": ">= 0.6",
     "throughput_ratio_mosquitto": ">= 0.6",
     "plain_way_cpu_ratio": ">= 50",
@@ -31,6 +34,7 @@ AIMS = {
 Measure = Callable[[Path], Awaitable[dict[str, float]]]
 PARTS: dict[str, Measure] = {
     "line": measure_line,
+    "alarms": measure_alarms,
     "decoders": measure_decoders,
     "size": measure_size,
     "steady": measure_steady,

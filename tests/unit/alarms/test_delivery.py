@@ -104,7 +104,7 @@ async def test_events_of_while_the_hub_was_down_are_delivered_after_its_start(ou
     await log.stop()
     async with outside.hub():
         await outside.until(2)
-    assert outside.told == [1, 2]
+    assert list(dict.fromkeys(outside.told)) == [1, 2], "at least once, in order"
 
 
 async def test_a_crash_before_the_other_side_answered_tells_it_again_and_leaves_nothing_out(outside):
