@@ -16,9 +16,10 @@ from typing import Final
 from msgspec import Struct
 from sqlalchemy import delete, select, update
 
-from hub.users import PART, SessionRow, User
+from hub.users import PART, User
 from hub.ward.database import Database, revision
 from hub.ward.model import RegistryUnavailable
+from hub.ward.tables import SessionRow
 
 logger = logging.getLogger(__name__)
 

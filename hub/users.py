@@ -9,13 +9,12 @@ from typing import Final
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from msgspec import Struct
-from sqlalchemy import CheckConstraint, String, Text, delete, select
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import delete, select
 
 from hub.tokens import ROLES
 from hub.ward.database import Database
 from hub.ward.model import NotInRegistry, RegistryRefused
-from hub.ward.tables import Base
+from hub.ward.tables import SessionRow, UserRow
 
 logger = logging.getLogger(__name__)
 
@@ -30,37 +29,6 @@ _ATTEMPTS: Final = 5
 _FORGET_NS: Final = 60_000_000_000
 _MOST_NAMES: Final = 10_000
 """Names with failed attempts that are remembered: bounded against a flood of made-up ones."""
-
-
-class UserRow(Base):
-    """A user; of the password its argon2id hash alone."""
-
-    __tablename__ = "user_account"
-    name: Mapped[str] = mapped_column(primary_key=True)
-    full_name: Mapped[str]
-    role: Mapped[str]
-    password_hash: Mapped[str] = mapped_column(Text)
-    created_ns: Mapped[int]
-    changed_ns: Mapped[int]
-    __table_args__ = (
-        CheckConstraint("role IN ('nurse', 'charge-nurse', 'biomed', 'it', 'viewer')", name="role"),
-    )
-
-
-class SessionRow(Base):
-    """Somebody signed in at a station; of the secret its SHA-256 alone. Read and written by hub.sessions."""
-
-    __tablename__ = "user_session"
-    sha256: Mapped[str] = mapped_column(primary_key=True)
-    user: Mapped[str] = mapped_column(String(128), index=True)
-    full_name: Mapped[str]
-    role: Mapped[str]
-    opened_ns: Mapped[int]
-    touched_ns: Mapped[int]
-    ends_ns: Mapped[int]
-    __table_args__ = (
-        CheckConstraint("role IN ('nurse', 'charge-nurse', 'biomed', 'it', 'viewer')", name="role"),
-    )
 
 
 class User(Struct, frozen=True):

@@ -200,7 +200,11 @@ def _engine(url: URL) -> Engine:
     path = Path(str(url.database))
     try:
         # Patients' names are in this file: nobody else reads it. WAL and index files take its mode.
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        # One that exists is not opened here: closing it would let go of every lock that this process holds on
+        # it by other connections (POSIX), and another process would then take their log away under them.
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError:
+        pass
     except OSError as error:
         raise RegistryUnavailable(
             f"registry database {path}: {error.strerror}; "

@@ -207,3 +207,34 @@ class TokenRow(Base):
         UniqueConstraint("sha256"),
         CheckConstraint("role IN ('nurse', 'charge-nurse', 'biomed', 'it', 'viewer')", name="role"),
     )
+
+
+class UserRow(Base):
+    """A user; of the password its argon2id hash alone."""
+
+    __tablename__ = "user_account"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    full_name: Mapped[str]
+    role: Mapped[str]
+    password_hash: Mapped[str] = mapped_column(Text)
+    created_ns: Mapped[int]
+    changed_ns: Mapped[int]
+    __table_args__ = (
+        CheckConstraint("role IN ('nurse', 'charge-nurse', 'biomed', 'it', 'viewer')", name="role"),
+    )
+
+
+class SessionRow(Base):
+    """Somebody signed in at a station; of the secret its SHA-256 alone. Of hub.sessions."""
+
+    __tablename__ = "user_session"
+    sha256: Mapped[str] = mapped_column(primary_key=True)
+    user: Mapped[str] = mapped_column(String(128), index=True)
+    full_name: Mapped[str]
+    role: Mapped[str]
+    opened_ns: Mapped[int]
+    touched_ns: Mapped[int]
+    ends_ns: Mapped[int]
+    __table_args__ = (
+        CheckConstraint("role IN ('nurse', 'charge-nurse', 'biomed', 'it', 'viewer')", name="role"),
+    )

@@ -1,3 +1,5 @@
+import asyncio
+import sys
 from collections.abc import AsyncIterator
 from hashlib import sha256
 from pathlib import Path
@@ -148,3 +150,31 @@ async def test_tokens_and_registry_share_a_database(tokens: Tokens, url: str) ->
     await registry.follow()
     assert registry.version == version
     await registry.stop()
+
+
+async def test_another_process_that_leaves_takes_no_writes_away(tmp_path: Path) -> None:
+    # The hub opens its database several times over; each opening must leave the others' locks alone.
+    url = f"sqlite:///{tmp_path / 'registry.db'}"
+    first, second = Tokens(url), Tokens(url)
+    await first.start()
+    await second.start()
+    code = (
+        "import asyncio, sys; from hub.tokens import Tokens\n"
+        "async def main():\n"
+        "    tokens = Tokens(sys.argv[1]); await tokens.start()\n"
+        "    await tokens.create(sys.argv[2], 'viewer'); await tokens.stop()\n"
+        "asyncio.run(main())"
+    )
+    try:
+        for name in ("one", "two"):
+            process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, url, name)
+            assert await process.wait() == 0
+            for tokens in (first, second):
+                await tokens.follow()
+        await first.create("three", "viewer")
+        await second.follow()
+        for tokens in (first, second):
+            assert {entry.name for entry in await tokens.entries()} == {"one", "two", "three"}
+    finally:
+        await first.stop()
+        await second.stop()
