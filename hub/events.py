@@ -78,6 +78,7 @@ class ToldSignal(Struct, frozen=True, gc=False):
     activation: Activation
     activation_until: datetime | None
     due: datetime | None
+    raised: datetime | None
     acknowledged_by: str | None
     acknowledged: datetime | None
     acknowledged_until: datetime | None
@@ -183,6 +184,7 @@ def told_signal(signal: Signal) -> ToldSignal:
         activation=signal.activation,
         activation_until=_moment(signal.activation_until_ns),
         due=_moment(signal.due_ns),
+        raised=_moment(signal.raised_ns),
         acknowledged_by=signal.acknowledged_by,
         acknowledged=_moment(signal.acknowledged_ns),
         acknowledged_until=_moment(signal.acknowledged_until_ns),
