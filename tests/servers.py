@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import random
 import shutil
 import socket
 import subprocess
@@ -17,10 +18,17 @@ MOSQUITTO = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
 
 
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Return a TCP port of 127.0.0.1 that nobody listens on now.
+
+    Below the range of which the system takes ports for outgoing connections: a server that is killed and
+    started again would else find its port taken by one of them.
+    """
+    for _ in range(1000):
+        port = random.randrange(15_000, 32_000)
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError("no free port between 15000 and 32000")
 
 
 def wait_for_port(port: int, process: subprocess.Popen[Any], seconds: float = 10.0) -> None:

@@ -37,7 +37,7 @@ async def measure_steady(folder: Path) -> dict[str, float]:
     cpu_before, messages_before = _cpu_s(process), hub.metric("hub_messages_total")
     load = await _generator(hub.broker_url, count=round(RATE * SECONDS), rate=RATE)
     probe = AlarmProbe(hub.broker_url, hub.url, hub.headers)
-    await probe.run(ALARMS, pause_s=(SECONDS - 8) / ALARMS / 2)
+    await probe.run(ALARMS, pause_s=(SECONDS - 8) / ALARMS)
     done = await _finish(load)
     await hub.drained()
     cpu_s = _cpu_s(process) - cpu_before

@@ -16,9 +16,12 @@ GIVEN_UP_S = 10.0
 
 
 class AlarmProbe:
-    """One device whose heart rate leaves the limits again and again, and one listener on the stream."""
+    """Devices whose heart rate leaves the limits, one after another, and one listener on the stream.
 
-    def __init__(self, broker_url: str, hub_url: str, headers: dict[str, str], name: str = "probe-1") -> None:
+    Each alarm is of a device of its own: one that comes and goes again and again is a single episode.
+    """
+
+    def __init__(self, broker_url: str, hub_url: str, headers: dict[str, str], name: str = "probe") -> None:
         self.latencies_s: list[float] = []
         self.missing = 0
         parts = urlsplit(broker_url)
@@ -26,8 +29,8 @@ class AlarmProbe:
         self._hub_url = hub_url
         self._headers = headers
         self._name = name
-        self._sent: dict[float, float] = {}
-        """When each heart rate beyond the limit was published (monotonic s); a rate is used once."""
+        self._sent: dict[str, float] = {}
+        """When each device published its heart rate beyond the limit (monotonic s)."""
         self._listening = asyncio.Event()
 
     @property
@@ -35,18 +38,16 @@ class AlarmProbe:
         """Alarms that took longer than a second or never came."""
         return self.missing + sum(latency_s > LATE_S for latency_s in self.latencies_s)
 
-    async def run(self, alarms: int, pause_s: float = 0.25) -> None:
+    async def run(self, alarms: int, pause_s: float = 0.5) -> None:
         """Raise so many alarms and wait for each on the stream."""
         listener = asyncio.create_task(self._listen())
         try:
             await asyncio.wait_for(self._listening.wait(), 30)
             async with aiomqtt.Client(self._host, self._port, identifier=self._name, timeout=10) as client:
                 for number in range(alarms):
-                    rate = 121.0 + number / 100
-                    self._sent[rate] = time.monotonic()
-                    await client.publish(topic(self._name), self._reading(rate), qos=1)
-                    await asyncio.sleep(pause_s)
-                    await client.publish(topic(self._name), self._reading(80), qos=1)
+                    device = f"{self._name}-{number}"
+                    self._sent[device] = time.monotonic()
+                    await client.publish(topic(device), self._reading(150), qos=1)
                     await asyncio.sleep(pause_s)
             deadline = time.monotonic() + GIVEN_UP_S
             while self._sent and time.monotonic() < deadline:
@@ -72,9 +73,9 @@ class AlarmProbe:
             return
         self._listening.set()
         event = json.loads(line[6:])
-        if event.get("event") != "start" or event["alarm"]["device"] != self._name:
+        if event.get("event") != "start" or event["alarm"]["condition"] != "limit_high":
             return
-        sent = self._sent.pop(event["alarm"]["value"], None)
+        sent = self._sent.pop(event["alarm"]["device"], None)
         if sent is not None:
             self.latencies_s.append(time.monotonic() - sent)
 
