@@ -241,6 +241,9 @@ class Hub:
             now_ns=self.now_ns,
             alarms=self.alarms,
             whereabouts=self.whereabouts,
+            knocks=self.knocks,
+            fitting=self.catalog.fitting,
+            definitions=tuple(self.catalog.definitions),
         )
 
     def _fhir_services(self, data: DataDir) -> FhirServices:

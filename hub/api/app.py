@@ -15,6 +15,7 @@ from hub.api import (
     devices,
     health,
     locations,
+    onboarding,
     page,
     places,
     rejects,
@@ -57,6 +58,7 @@ _SHAPES: list[type[Struct]] = [
     alarm_rules.LimitChange,
     alarm_rules.LimitChanges,
     alarm_rules.LimitsAnswer,
+    alarm_rules.ReplayedAlarms,
     alarm_rules.Scores,
     alarm_rules.Shift,
     alarm_rules.Shifts,
@@ -78,6 +80,7 @@ _SHAPES: list[type[Struct]] = [
     answers.Ward,
     answers.Wards,
     answers.Windows,
+    onboarding.KnockAnswer,
     locations.LocationAnswer,
     locations.Locations,
     Bed,
@@ -133,7 +136,19 @@ def create_api(
     api.add_middleware(SecurityHeaders)
     data = APIRouter(prefix="/api/v1", dependencies=[Depends(known)])
     # Fixed paths first: /devices/unassigned is no device.
-    for part in (places, locations, streams, devices, trends, alarms, alarm_actions, alarm_rules, scores, rejects):
+    for part in (
+        places,
+        locations,
+        streams,
+        devices,
+        onboarding,
+        trends,
+        alarms,
+        alarm_actions,
+        alarm_rules,
+        scores,
+        rejects,
+    ):
         data.include_router(part.router)
     api.include_router(data)
     api.include_router(health.router)

@@ -44,7 +44,7 @@ class ReadingsQuery(Span):
 @router.get("/devices", summary="List devices", **described(Devices, 401, 422, 503))
 async def devices(hub: Hub) -> Response:
     """Every device, registered or not, with where it is now."""
-    return answer(Devices([_device(hub, entry) for entry in await hub.registry.devices()]))
+    return answer(Devices([device_answer(hub, entry) for entry in await hub.registry.devices()]))
 
 
 @router.get(
@@ -52,13 +52,13 @@ async def devices(hub: Hub) -> Response:
 )
 async def unassigned(hub: Hub) -> Response:
     """Devices that were heard and are not registered. Their readings are stored without a patient."""
-    return answer(Devices([_device(hub, entry) for entry in await hub.registry.unassigned()]))
+    return answer(Devices([device_answer(hub, entry) for entry in await hub.registry.unassigned()]))
 
 
 @router.get("/devices/{site}/{device}", summary="Get a device", **described(DeviceAnswer, 401, 404, 422, 503))
 async def device(hub: Hub, site: Id, device: Id) -> Response:
     """One device with where it is now."""
-    return answer(_device(hub, await _entry(hub, site, device)))
+    return answer(device_answer(hub, await entry_of(hub, site, device)))
 
 
 @router.get(
@@ -69,7 +69,7 @@ async def device(hub: Hub, site: Id, device: Id) -> Response:
 async def readings(hub: Hub, site: Id, device: Id, query: Annotated[ReadingsQuery, FromQuery()]) -> Response:
     """Readings of a device, oldest first, in pages. Readings of one time are always in one page."""
     start_ns, end_ns = query.resolve(hub.now_ns())
-    await _entry(hub, site, device)
+    await entry_of(hub, site, device)
     if query.cursor is not None:
         start_ns = int(query.cursor)
         if start_ns >= end_ns:
@@ -93,7 +93,7 @@ async def waveforms(
         query = Span(**{"from": end_ns - 60_000_000_000, "to": end_ns})
     start_ns, end_ns = query.resolve(now_ns, _LONGEST_WAVEFORM_S)
     is_waveform(waveform)
-    await _entry(hub, site, device)
+    await entry_of(hub, site, device)
     found = await hub.store.waveforms(site, device, waveform, start_ns, end_ns)
     return answer(Windows([window(one) for one in found]))
 
@@ -107,7 +107,8 @@ def is_waveform(name: str) -> None:
         raise invalid("waveform", f"{name} is a {parameter.kind}, not a waveform")
 
 
-async def _entry(hub: Services, site: str, device: str) -> DeviceEntry:
+async def entry_of(hub: Services, site: str, device: str) -> DeviceEntry:
+    """Return how a device is provisioned, or refuse."""
     for entry in await hub.registry.devices():
         if (entry.site, entry.id) == (site, device):
             return entry
@@ -133,7 +134,8 @@ async def _page(
     return page, more[0].time_ns if more else None
 
 
-def _device(hub: Services, entry: DeviceEntry) -> DeviceAnswer:
+def device_answer(hub: Services, entry: DeviceEntry) -> DeviceAnswer:
+    """Return a device as it is told."""
     at = hub.registry.placement(entry.site, entry.id)
     return DeviceAnswer(
         site=entry.site,

@@ -1,6 +1,6 @@
 """What the API needs of the hub, as interfaces: it never touches the line itself."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal, Protocol
 
@@ -10,6 +10,7 @@ from starlette.requests import HTTPConnection
 
 from hub.alarms.log import EventLog
 from hub.alarms.system import AlarmSystem
+from hub.knocks import Knocks
 from hub.live import Live
 from hub.location.whereabouts import Whereabouts
 from hub.metrics import Metrics
@@ -83,6 +84,29 @@ class WardRegistry(Protocol):
     async def devices(self) -> list[DeviceEntry]:
         """Return every device."""
 
+    async def add_device(
+        self,
+        site: str,
+        device: str,
+        definition: str,
+        area: str,
+        interval_s: float | None = None,
+        gateway: str | None = None,
+    ) -> None:
+        """Register a device, or change how it is registered. Raises RegistryRefused."""
+
+    async def place_device(
+        self,
+        site: str,
+        device: str,
+        at_ns: int,
+        *,
+        bed: str | None = None,
+        patient: str | None = None,
+        until_ns: int | None = None,
+    ) -> int:
+        """Put a device at a bed or on a patient. Raises NotInRegistry, RegistryRefused."""
+
     async def unassigned(self) -> list[DeviceEntry]:
         """Return the devices that nobody has placed."""
 
@@ -134,6 +158,12 @@ class Services:
     health: Callable[[], Sequence[Part]]
     now_ns: Callable[[], int]
     """The hub's clock."""
+    knocks: Knocks | None = None
+    """What unregistered devices last sent."""
+    fitting: Callable[[bytes], list[str]] = lambda _payload: []
+    """Returns the definitions that make something of a payload."""
+    definitions: Collection[str] = ()
+    """Names of the definitions that there are."""
     whereabouts: Whereabouts | None = None
     """Where beacons are; None where nobody follows them."""
     alarms: AlarmSystem | None = None

@@ -6,6 +6,8 @@ from hub.api import (
     alarms,
     devices,
     health,
+    locations,
+    onboarding,
     places,
     rejects,
     scores,
@@ -27,6 +29,7 @@ FILLED = {
     "alarm": "al-1",
     "change_id": "1",
     "assignment": "1",
+    "beacon": "AC233F000001",
 }
 
 
@@ -36,7 +39,19 @@ def operations(api):
 
 
 def test_the_document_lists_every_route(api):
-    parts = (alarm_actions, alarm_rules, alarms, devices, places, rejects, scores, streams, trends)
+    parts = (
+        alarm_actions,
+        alarm_rules,
+        alarms,
+        devices,
+        locations,
+        onboarding,
+        places,
+        rejects,
+        scores,
+        streams,
+        trends,
+    )
     served = {"/api/v1" + route.path for part in parts for route in part.router.routes}
     served |= {route.path for route in health.router.routes}
     assert served == {path for _, path in operations(api)}
