@@ -83,6 +83,15 @@ class Ward:
         environment = {**os.environ, "HUB_DATA_DIR": str(self.folder / "data")}
         subprocess.run(command, input=PASSWORD, text=True, cwd=ROOT, env=environment, check=True)
 
+    def token(self, role: str) -> str:
+        """Make a bearer token."""
+        command = [sys.executable, "-m", "hub.cli", "token", "create", "--name", f"test {role} {time.time()}"]
+        environment = {**os.environ, "HUB_DATA_DIR": str(self.folder / "data")}
+        made = subprocess.run(
+            [*command, "--role", role], capture_output=True, text=True, cwd=ROOT, env=environment, check=True
+        )
+        return made.stdout.strip()
+
     def simulators(self) -> psutil.Process:
         """The process that simulates the devices."""
         for child in psutil.Process(self._process.pid).children(recursive=True):

@@ -15,6 +15,10 @@ class Device:
         self._client.connect(parts.hostname, parts.port)
         self._client.loop_start()
 
+    def fresh(self) -> "DeviceAlarm":
+        """Return an alarm condition that no test had before: what comes again soon is the same episode."""
+        return DeviceAlarm(self, f"test_{uuid.uuid4().hex[:8]}")
+
     def alarm(self, condition: str, state: str, priority: str = "high", text: str = "", **more) -> None:
         alarm = {"condition": condition, "state": state, "priority": priority, "text": text, **more}
         self._send("alarms", {"alarms": [alarm]})
@@ -26,3 +30,18 @@ class Device:
     def close(self) -> None:
         self._client.disconnect()
         self._client.loop_stop()
+
+
+class DeviceAlarm:
+    """One condition of a device, and what stations say of it."""
+
+    def __init__(self, device: Device, condition: str) -> None:
+        self._device = device
+        self._condition = condition
+        self.text = f"Trouble {condition}"
+
+    def begin(self, priority: str = "high") -> None:
+        self._device.alarm(self._condition, "present", priority, self.text)
+
+    def end(self) -> None:
+        self._device.alarm(self._condition, "absent")
