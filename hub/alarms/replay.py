@@ -6,14 +6,14 @@ of the readings. Silence, devices' own alarms and early warning scores are left 
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from msgspec import Struct
 
 from hub.alarms.alarm import Alarm, AlarmEvent, Happening, Signal
 from hub.alarms.conditions import Conditions
-from hub.alarms.limits import LimitSet
 from hub.alarms.load import Figures, figures
+from hub.alarms.rules import Limits
 from hub.alarms.signals import Place, Signals
 from hub.clock import SECOND_NS
 from hub.device import Device, Latest
@@ -46,13 +46,17 @@ class Outcome(Struct, frozen=True):
 
 
 async def replay(
-    store: Store, devices: Sequence[Replayed], rules: LimitSet, start_ns: int, end_ns: int
+    store: Store,
+    devices: Sequence[Replayed],
+    limits_of: Callable[[Replayed], Limits],
+    start_ns: int,
+    end_ns: int,
 ) -> Outcome:
     """Judge what is stored of some devices within [start_ns, end_ns). Raises StoreUnavailable."""
     events: list[AlarmEvent] = []
     count = 0
     for one in devices:
-        run = _Run(one, rules, events)
+        run = _Run(one, limits_of(one), events)
         async for reading in _readings(store, one, start_ns, end_ns):
             run.judge(reading)
             count += 1
@@ -69,8 +73,7 @@ async def replay(
 class _Run:
     """One device's alarms under the rules."""
 
-    def __init__(self, replayed: Replayed, rules: LimitSet, events: list[AlarmEvent]) -> None:
-        limits = rules.of(replayed.age_group)
+    def __init__(self, replayed: Replayed, limits: Limits, events: list[AlarmEvent]) -> None:
         place = Place(replayed.ward, replayed.bed, None)
         self._device = Device(replayed.site, replayed.device, "replay", "replay", 1.0)
         self._events = events

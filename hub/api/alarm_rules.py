@@ -1,5 +1,6 @@
 """Limits, assignments, transport and charted values: what people settle about alarms."""
 
+import asyncio
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -12,7 +13,9 @@ from starlette.responses import Response
 from hub.alarms.charts import Charted, ChartRefused
 from hub.alarms.early_warning import Assessment
 from hub.alarms.escalation import Assignment, AssignmentRefused
+from hub.alarms.limits import LimitsInvalid
 from hub.alarms.overrides import OverrideRefused
+from hub.alarms.replay import Outcome, Replayed, replay
 from hub.alarms.rules import Override
 from hub.api.access import Known, has_role
 from hub.api.alarm_actions import CARERS, Alarming, Carer
@@ -26,6 +29,7 @@ router = APIRouter(tags=["alarms"])
 
 KEEPERS = (*CARERS, "biomed")
 Keeper = Annotated[Token, Depends(has_role(*KEEPERS))]
+LONGEST_REPLAY_NS = 7 * 86_400 * 1_000_000_000
 ChangeId = Annotated[int, Path(ge=1)]
 
 
@@ -106,6 +110,13 @@ class Scores(Struct, frozen=True):
     history: list[ScoreAnswer]
 
 
+class ReplayedAlarms(Struct, frozen=True):
+    """What limits would have made of stored readings, beside those in force."""
+
+    in_force: Outcome
+    tried: Outcome
+
+
 class TransportAnswer(Struct, frozen=True):
     """Until when a device's silence doesn't alarm."""
 
@@ -142,6 +153,23 @@ class ChangeLimits(_Body):
     why: str = Field(min_length=1, max_length=1000)
     until: Instant | None = None
     age_group: Literal["adult", "paediatric", "neonatal"] | None = None
+
+
+class TriedTable(_Body):
+    """Keys of one table of the limits file, as a change of limits has them."""
+
+    table: str = Field(max_length=128)
+    values: dict[str, Any] = Field(min_length=1, max_length=20)
+
+
+class TryLimits(_Body):
+    """Limits to try out on what a ward's devices stored."""
+
+    site: str = Field(pattern=ID)
+    ward: str = Field(pattern=ID)
+    start: Instant = Field(alias="from")
+    end: Instant = Field(alias="to")
+    changes: list[TriedTable] = Field(min_length=1, max_length=50)
 
 
 class EndChange(_Body):
@@ -238,6 +266,62 @@ async def end_change(
     except LookupError as error:
         raise missing(str(error)) from error
     return answer(_change(ended))
+
+
+_replaying = asyncio.Lock()
+
+
+@router.post(
+    "/alarms/replay",
+    summary="Try limits out",
+    **described(ReplayedAlarms, 401, 403, 409, 422, 503),
+)
+async def replay_limits(hub: Hub, alarms: Alarming, keeper: Keeper, body: TryLimits) -> Response:
+    """How many alarms other limits would have made of the stored readings of a ward, beside those in force.
+
+    One at a time, over at most a week. Nothing is changed.
+    """
+    if not 0 < body.end - body.start <= LONGEST_REPLAY_NS:
+        raise Problem(422, "invalid-request", "to: expected a time after `from`, at most a week later")
+    devices = [
+        Replayed(bed.site, device, bed.bed, bed.ward, hub.registry.placement(bed.site, device).age_group)
+        for bed in hub.registry.beds()
+        if (bed.site, bed.ward) == (body.site, body.ward)
+        for device in bed.devices
+    ]
+    in_force = alarms.overrides.of(body.site, body.ward, None)
+    tried = [
+        Override(
+            scope="ward",
+            site=body.site,
+            scope_id=body.ward,
+            table=one.table,
+            values=one.values,
+            who=keeper.name,
+            why="tried out",
+            set_ns=hub.now_ns(),
+        )
+        for one in body.changes
+    ]
+    try:
+        for group in {device.age_group for device in devices} or {"adult"}:
+            alarms.rules.of(group, [*in_force, *tried])
+    except LimitsInvalid as error:
+        raise Problem(422, "limits-refused", str(error).partition(": ")[2]) from error
+    if _replaying.locked():
+        raise Problem(409, "replay-running", "limits are being tried out already; wait until that is done")
+    async with _replaying:
+        outcomes = [
+            await replay(
+                hub.store,
+                devices,
+                lambda one, changes=changes: alarms.rules.of(one.age_group, changes),  # type: ignore[misc]
+                body.start,
+                body.end,
+            )
+            for changes in (in_force, [*in_force, *tried])
+        ]
+    return answer(ReplayedAlarms(*outcomes))
 
 
 @router.get("/assignments", summary="Who is where", **described(Shifts, 401, 422))

@@ -24,7 +24,7 @@ from hub.commands.outcome import CONFIG, FAILED, UNAVAILABLE, fail
 from hub.commands.run import ConfigOption, settings_or_fail
 from hub.datadir import DataDir
 from hub.settings import Settings
-from hub.stores.store import StoreRefused, StoreUnavailable
+from hub.stores.store import Store, StoreRefused, StoreUnavailable
 from hub.ward.model import RegistryUnavailable
 from hub.ward.registry import Registry
 
@@ -50,8 +50,8 @@ def replay(
 ) -> None:
     """Run limits over stored readings: how many alarms there would have been, beside the limits in use.
 
-    The embedded store belongs to a running hub: stop it first, or copy its data folder. InfluxDB and
-    VictoriaMetrics can be read beside it.
+    The embedded store belongs to a running hub: ask that by POST /api/v1/alarms/replay, or stop it first.
+    InfluxDB and VictoriaMetrics can be read beside it.
 
     For example:
 
@@ -111,11 +111,17 @@ async def _replay(
                 devices.append(Replayed(device.site, device.id, at.bed, at.ward, at.age_group))
         await store.start()
         try:
-            return [await judge(store, devices, one, start_ns, end_ns) for one in rules]
+            return [await _judge(store, devices, one, start_ns, end_ns) for one in rules]
         finally:
             await store.stop()
     finally:
         await registry.stop()
+
+
+async def _judge(
+    store: Store, devices: list[Replayed], rules: LimitSet, start_ns: int, end_ns: int
+) -> Outcome:
+    return await judge(store, devices, lambda one: rules.of(one.age_group), start_ns, end_ns)
 
 
 def _print(named: dict[str, Outcome]) -> None:

@@ -31,6 +31,10 @@ def rules(**spo2):
     return limit_set(document, "ward.toml")
 
 
+def adult(limits):
+    return lambda _: limits.of("adult")
+
+
 MONITOR = [Replayed("main", "mon-1", "icu-01", "icu")]
 
 
@@ -39,7 +43,7 @@ async def test_a_replay_says_how_many_alarms_other_limits_would_have_made():
     store = MemoryStore(dips)
     counts = {}
     for name, changed in (("now", {}), ("88", {"low": 88}), ("delay", {"delay_s": 15})):
-        outcome = await replay(store, MONITOR, rules(**changed), T0, T0 + 3600 * SECOND_NS)
+        outcome = await replay(store, MONITOR, adult(rules(**changed)), T0, T0 + 3600 * SECOND_NS)
         counts[name] = outcome.figures.alarms
         assert outcome.readings == 3600
     assert counts["now"] > 0
@@ -50,7 +54,7 @@ async def test_a_replay_reads_every_page_and_names_what_alarmed():
     store = MemoryStore(
         [({"heart_rate": 130.0 if second >= 12_000 else 80.0}, None) for second in range(25_000)]
     )
-    outcome = await replay(store, MONITOR, load_limits(), T0, T0 + 25_000 * SECOND_NS)
+    outcome = await replay(store, MONITOR, adult(load_limits()), T0, T0 + 25_000 * SECOND_NS)
     assert outcome.readings == 25_000
     assert outcome.by_condition == {"heart_rate limit_high": 1}
     assert outcome.figures.top_beds[0].name == "icu-01"
@@ -103,7 +107,7 @@ async def test_recorded_patients_alarm_only_where_they_leave_their_limits(record
             values = {key: value for key, value in known.items() if not math.isnan(value)}
             missing = {key: ("no-value", None) for key in known if key not in values}
             seconds.append((values, missing or None))
-        outcome = await replay(MemoryStore(seconds), MONITOR, load_limits(), T0, T0 + 481 * SECOND_NS)
+        outcome = await replay(MemoryStore(seconds), MONITOR, adult(load_limits()), T0, T0 + 481 * SECOND_NS)
         limits = {key.split()[0] for key in outcome.by_condition if " limit_" in key}
         left = {NAMES[key] for key in NAMES if key in file and file[key]["excursions"]}
         assert limits == left, name

@@ -271,3 +271,21 @@ async def test_the_export_has_one_line_an_event_and_no_formula(client, hospital,
     assert [row["event"] for row in rows] == ["start", "commented"]
     assert rows[1]["why"] == "'=HYPERLINK(1)"
     assert (rows[0]["priority"], rows[0]["bed"], rows[0]["value"]) == ("high", "icu-01", "70.0")
+
+
+async def test_limits_are_tried_out_on_what_a_ward_stored_and_nothing_is_changed(client, hospital, patient):
+    for second in range(600):
+        hospital.store.add(
+            NOW - (600 - second) * SECOND, seq=second, spo2=89.0 if second % 300 < 20 else 96.0
+        )
+    body = {"site": "main", "ward": "icu", "from": at(-600), "to": at(0)}
+    body["changes"] = [{"table": "spo2", "values": {"low": 88}}]
+    told = (await client.post("/api/v1/alarms/replay", json=body)).json()
+    assert told["in_force"]["figures"]["alarms"] == 2
+    assert told["tried"]["figures"]["alarms"] == 0
+    assert told["tried"]["readings"] == 600
+    assert (await client.get("/api/v1/limits/changes")).json()["changes"] == []
+    body["changes"] = [{"table": "spo2", "values": {"low": 70}}]
+    refused = await client.post("/api/v1/alarms/replay", json=body)
+    assert refused.status_code == 422
+    assert "critical_low < low" in refused.json()["detail"]
