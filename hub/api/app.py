@@ -59,7 +59,6 @@ _SHAPES: list[type[Struct]] = [
     alarm_rules.LimitChanges,
     alarm_rules.LimitsAnswer,
     alarm_rules.ReplayedAlarms,
-    alarm_rules.ReplayedAlarms,
     alarm_rules.Scores,
     alarm_rules.Shift,
     alarm_rules.Shifts,

@@ -49,7 +49,6 @@ ALLOWED = {
     "POST /api/v1/alarms/{alarm}/comment": CARERS,
     "POST /api/v1/alarms/{alarm}/handover": CARERS,
     "POST /api/v1/alarms/replay": CARERS | {"biomed"},
-    "POST /api/v1/alarms/replay": CARERS | {"biomed"},
     "GET /api/v1/limits": EVERYBODY,
     "GET /api/v1/limits/changes": EVERYBODY,
     "POST /api/v1/limits/changes": CARERS | {"biomed"},
