@@ -130,6 +130,7 @@ class Hub:
             notify=settings.notify,
             publish=self._publish_alarm,
             now_ns=now_ns,
+            clock_limits=settings.clock.limits(),
         )
         self.conditions = self.alarms.conditions
         self.live = Live(
