@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import msgspec
@@ -27,12 +27,17 @@ class BirthsFile:
         self._failing = False
 
     def load(self) -> None:
-        """Read what an earlier run knew. Raises sqlite3.Error where the file can't be used."""
-        with closing(self._connect()) as file, file:
-            rows = file.execute('SELECT "group", node, device, body FROM birth').fetchall()
-        for group, node, device, body in rows:
-            for birth in msgspec.msgpack.decode(body, type=list[Birth]):
-                self._births.add((group, node, device), birth)
+        """Read what an earlier run knew. A broken file is put aside: the nodes are asked again."""
+        try:
+            with closing(self._connect()) as file, file:
+                rows = file.execute('SELECT "group", node, device, body FROM birth').fetchall()
+            for group, node, device, body in rows:
+                for birth in msgspec.msgpack.decode(body, type=list[Birth]):
+                    self._births.add((group, node, device), birth)
+        except (sqlite3.DatabaseError, msgspec.DecodeError) as error:
+            _log.error("%s can't be read (%s); put aside, births are asked for again", self._path, error)
+            with suppress(OSError):
+                self._path.replace(self._path.with_suffix(".unreadable"))
         self._births.changed.clear()
 
     async def run(self) -> None:

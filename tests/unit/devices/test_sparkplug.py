@@ -107,6 +107,17 @@ async def test_births_that_can_not_be_written_stay_in_memory_and_are_written_lat
     assert after.of(("g", "n", "")) == births.of(("g", "n", ""))
 
 
+async def test_a_broken_file_keeps_no_hub_from_starting(births, tmp_path):
+    path = tmp_path / "births.sqlite"
+    path.write_bytes(b"not a database" * 100)
+    file = BirthsFile(path, births)
+    file.load()
+    assert len(births) == 0
+    births.add(("g", "n", ""), Birth(T0, 1, {1: "spo2"}, {}))
+    await file.save()
+    assert not births.changed
+
+
 def test_a_gap_in_the_sequence_asks_for_a_rebirth_and_255_is_followed_by_0(send, births):
     send("NBIRTH", BIRTH)
     for number in range(1, 257):
