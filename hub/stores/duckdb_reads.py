@@ -17,6 +17,8 @@ DeviceId = tuple[str, str]
 _FEW = 8
 """So many times are read one by one; more are read with what lies between them."""
 _ALL = 2**62
+_SHORT_NS = 1_000_000_000
+"""For less, finding out which columns are empty takes longer than fetching them."""
 
 
 def readings(
@@ -28,7 +30,7 @@ def readings(
         return []
     within = [key, start_ns, end_ns]
     parameters = list(keys.parameters)
-    if parameters:
+    if parameters and limit > _FEW and end_ns - start_ns > _SHORT_NS:
         counts = db.execute(sql.counts(parameters), within).fetchall()[0]
         parameters = [name for name, count in zip(parameters, counts, strict=True) if count]
     channels = {key: name for name, key in keys.names.items()}

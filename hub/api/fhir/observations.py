@@ -99,7 +99,8 @@ async def find(
 def _chunk(selection: Selection, expected: int) -> int:
     if not selection.groups:
         return 0
-    return max(64, min(5_000, expected // max(1, len(selection.spans)) + 32))
+    # Of one or two devices all at once: every look costs a millisecond or more, a reading some microseconds.
+    return max(64, min(5_000, 2 * expected // max(2, len(selection.spans)) + 32))
 
 
 def _entries(item: Item, span: Span, selection: Selection) -> Iterator[tuple[str, Entry]]:
@@ -144,8 +145,8 @@ async def count(services: FhirServices, selection: Selection) -> int:
     return total
 
 
-async def last(services: FhirServices, query: Query) -> list[Found]:
-    """Return the newest Observations of each kind of one subject (`$lastn`)."""
+async def last(services: FhirServices, query: Query) -> tuple[list[Found], Selection]:
+    """Return the newest Observations of each kind of one subject (`$lastn`), and what was meant."""
     if not (query.every("patient") or query.every("subject")):
         raise wrong("required", "give patient or subject", "patient")
     if not (query.every("code") or query.every("category")):
@@ -172,7 +173,12 @@ async def last(services: FhirServices, query: Query) -> list[Found]:
                         found.setdefault(group.name, []).append(Found(entry, position, span))
                         wanted[group.name] -= 1
             wanted = {name: left for name, left in wanted.items() if left}
-    return [one for name in sorted(found) for one in sorted(found[name], key=lambda one: one.position)[:most]]
+    newest = [one for name in sorted(found) for one in sorted(found[name], key=_by_position)[:most]]
+    return newest, selection
+
+
+def _by_position(one: Found) -> tuple[int, str, str, str, str]:
+    return one.position
 
 
 async def _newest(
@@ -196,11 +202,18 @@ async def _newest(
                         and selection.takes(reading, span, group)
                     }
     end_ns = span.end_ns
+    # What the running hub has heard of is found at once; the rest is looked for every few minutes alone.
+    heard = record is not None and any(name in record.latest for name in _members(left))
+    key = (span.site, span.device, span.start_ns, frozenset(left))
+    if most == 1 and not heard and services.absence.holds(key, services.now_ns()):
+        left = set()
     while left and end_ns > span.start_ns and most == 1:
         before = await services.store.newest(
             span.site, span.device, span.start_ns, end_ns, 1, tuple(_members(left))
         )
         if not before:
+            key = (span.site, span.device, span.start_ns, frozenset(left))
+            services.absence.note(key, services.now_ns())
             break
         for reading in before:
             found[-reading.time_ns, reading.channel] = reading

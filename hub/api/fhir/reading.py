@@ -52,8 +52,8 @@ async def lastn(request: Request, fhir: Fhir, who: Known) -> Response:
     allow(who, "Observation", "s")
     query = of_request(request)
     query.known(_LASTN)
-    await _note_patient(request, fhir, query)
-    found = await observations.last(fhir, query)
+    found, selection = await observations.last(fhir, query)
+    _note(request, selection)
     links = [("self", link(base_of(request), "Observation/$lastn", query.items))]
     return respond(searchset(base_of(request), [one.entry for one in found], links, len(found)))
 
@@ -161,13 +161,13 @@ async def _form(request: Request) -> list[tuple[str, str]]:
 async def _observations(request: Request, fhir: FhirServices, who: Caller, query: Query) -> Response:
     allow(who, "Observation", "s")
     query.known(PARAMETERS_OF_SEARCH)
-    await _note_patient(request, fhir, query)
     ids = [text for texts in query.every("_id") for text in texts]
     if ids:
         found = [Entry("Observation", text, (await observations.read(fhir, text))[0]) for text in ids]
         links = [("self", link(base_of(request), "Observation", query.items))]
         return respond(searchset(base_of(request), found, links, len(found)))
     selection = await select(fhir, query)
+    _note(request, selection)
     return await _page(request, fhir, query, selection, "Observation")
 
 
@@ -274,6 +274,11 @@ async def _about(fhir: FhirServices, who: str) -> list[Entry]:
     for name in ("Encounter", "Device", "DetectedIssue", "Flag"):
         found += await kinds.search(fhir, KINDS[name], query)
     return [Entry(one["resourceType"], one["id"], encode(one)) for one in found]
+
+
+def _note(request: Request, selection: Selection) -> None:
+    if len(selection.patients) == 1:
+        request.state.patient = selection.patients[0]
 
 
 async def _note_patient(request: Request, fhir: FhirServices, query: Query) -> None:

@@ -53,6 +53,8 @@ class Selection(Struct, frozen=True):
     of_devices: bool = False
     """Whether the subject is a device."""
     by_category: bool = False
+    patients: tuple[str, ...] = ()
+    """Whose, by surrogate id; empty where the search names none."""
 
     def takes(self, reading: Reading, span: Span, group: Group) -> bool:
         """Tell whether one Observation is meant."""
@@ -90,11 +92,21 @@ async def select(services: FhirServices, query: Query) -> Selection:
     tests: list[Test] = []
     if received != (0, 2**62):
         tests.append(lambda reading, _span, _group: received[0] <= reading.received_ns < received[1])
-    known = await directory.devices(services)
     patients, subjects = _subjects(query)
     if patients is not None:
         groups = {name: group for name, group in groups.items() if group.of_patient}
-    spans = await _spans(services, query, known, (start_ns, end_ns), patients, subjects)
+        who = tuple([(await directory.patient(services.registry, text)).id for text in sorted(patients)])
+        spans = [
+            span
+            for one in who
+            for span in await directory.spans_of_patient(services.registry, one, start_ns, end_ns)
+        ]
+    else:
+        who = ()
+        spans = await _spans(services, query, (start_ns, end_ns), subjects)
+    for choices in query.references("encounter", "Encounter"):
+        wanted = {text for _, text in choices}
+        spans = [span for span in spans if span.attribution.encounter in wanted]
     tests += _device_tests(query)
     tests += [_quantity_test(texts) for texts in query.every("value-quantity")]
     if any(not any(one.takes(None, "final") for one in choices) for choices in query.tokens("status")):
@@ -108,25 +120,34 @@ async def select(services: FhirServices, query: Query) -> Selection:
     }
     narrowed = len(numeric) < sum(PARAMETERS[one.members[0]].kind != "waveform" for one in GROUPS.values())
     return Selection(
-        spans=_parted(spans, services.now_ns()) if start_ns < end_ns else [],
+        spans=await _parted(services, spans) if start_ns < end_ns else [],
         groups=numeric,
         tests=tests,
         waveforms=waves if by_code else [],
         of_some=narrowed,
         of_devices=subjects is not None,
         by_category=bool(query.tokens("category")),
+        patients=who,
     )
 
 
-def _parted(spans: Iterable[Span], now_ns: int) -> list[Span]:
-    """Cut spans where the present ends: stores look for the newest from the end of a span on."""
+async def _parted(services: FhirServices, spans: Iterable[Span]) -> list[Span]:
+    """Cut spans behind the newest reading that the hub knows of, or behind the present.
+
+    Stores look for the newest from the end of a span on, and there is rarely anything from the future: what
+    clocks were wrong about, and is looked for once.
+    """
     found = []
     for span in spans:
-        if span.start_ns < now_ns < span.end_ns:
-            found.append(Span(span.site, span.device, span.start_ns, now_ns, span.attribution))
-            found.append(Span(span.site, span.device, now_ns, span.end_ns, span.attribution))
-        else:
+        record = services.find_device(span.site, span.device)
+        newest_ns = max((one.time_ns for one in record.latest.values()), default=0) if record else 0
+        cut_ns = newest_ns + 1 if span.start_ns < newest_ns < span.end_ns else services.now_ns()
+        if not span.start_ns < cut_ns < span.end_ns:
             found.append(span)
+            continue
+        found.append(Span(span.site, span.device, span.start_ns, cut_ns, span.attribution))
+        if await services.store.readings(span.site, span.device, cut_ns, span.end_ns, 1):
+            found.append(Span(span.site, span.device, cut_ns, span.end_ns, span.attribution))
     return found
 
 
@@ -160,34 +181,18 @@ def _any(choices: Iterable[TokenText], codings: Iterable[tuple[str | None, str |
 
 
 async def _spans(
-    services: FhirServices,
-    query: Query,
-    known: Devices,
-    within: tuple[int, int],
-    patients: set[str] | None,
-    subjects: set[str] | None,
+    services: FhirServices, query: Query, within: tuple[int, int], subjects: set[str] | None
 ) -> list[Span]:
-    """Return the spans that the search is about."""
+    """Return the spans that a search is about which names no patient."""
     start_ns, end_ns = within
-    found: list[Span] = []
-    if patients is not None:
-        for text in sorted(patients):
-            who = await directory.patient(services.registry, text)
-            found += await directory.spans_of_patient(services.registry, who.id, start_ns, end_ns)
-    elif subjects is not None:
-        found = await _of_devices(services, known, subjects, start_ns, end_ns)
-    elif query.every("encounter"):
-        found = await _of_encounters(services, query, start_ns, end_ns)
-    else:
-        named = _named_devices(query, known)
-        if named is None and len(known.entries) > FEWEST:
-            text = "this asks for every device of the hub: give patient, subject, encounter or device"
-            raise wrong("too-costly", text, "patient", status=403)
-        found = await _of_devices(services, known, named, start_ns, end_ns)
-    for choices in query.references("encounter", "Encounter"):
-        wanted = {text for _, text in choices}
-        found = [span for span in found if span.attribution.encounter in wanted]
-    return found
+    if subjects is None and query.every("encounter"):
+        return await _of_encounters(services, query, start_ns, end_ns)
+    known = await directory.devices(services)
+    named = subjects if subjects is not None else _named_devices(query, known)
+    if named is None and len(known.entries) > FEWEST:
+        text = "this asks for every device of the hub: give patient, subject, encounter or device"
+        raise wrong("too-costly", text, "patient", status=403)
+    return await _of_devices(services, known, named, start_ns, end_ns)
 
 
 def _subjects(query: Query) -> tuple[set[str] | None, set[str] | None]:

@@ -10,6 +10,7 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from hub.alarms.log import EventLog
+from hub.api.fhir.absence import Absence
 from hub.api.fhir.ledger import Ledger
 from hub.api.services import TokenCheck
 from hub.device import Device
@@ -69,6 +70,7 @@ class FhirServices:
     """Folder for the files of $export."""
     key: bytes = field(default_factory=lambda: token_bytes(32))
     """Signs access tokens and cursors; a new one each start."""
+    absence: Absence = field(default_factory=Absence)
 
 
 async def services_of(connection: HTTPConnection) -> FhirServices:
