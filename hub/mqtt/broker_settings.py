@@ -122,6 +122,9 @@ def configuration(
         "port": port,
         "ack_wait": f"{ACK_WAIT_S}s",
         "max_ack_pending": max_ack_pending(settings.filters),
+        # nats-server closes a device's connection when its own JetStream takes longer than this (5 s by
+        # default), which on an overloaded machine turns slowness into a storm of reconnects.
+        "js_api_timeout": "30s",
         # A session that nobody came back to for three days keeps no messages from being removed any more.
         "consumer_inactive_threshold": "72h",
     }
