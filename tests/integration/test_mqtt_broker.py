@@ -169,7 +169,7 @@ async def test_a_taken_port_is_one_clear_error_and_nothing_stays_behind(tmp_path
         port = taken.getsockname()[1]
         broker = EmbeddedBroker(BrokerSettings(data_dir=tmp_path, port=port))
         with pytest.raises(
-            BrokerFailed, match=f"can't listen on 127.0.0.1:{port} .* give the broker another"
+            BrokerFailed, match=f"can't listen on 127.0.0.1:{port} .* set embedded_broker.port to another"
         ):
             await broker.start()
         assert broker.pid is None
