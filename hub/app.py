@@ -476,8 +476,8 @@ class Hub:
     # What time brings.
 
     async def _beat(self) -> None:
-        """Send a heartbeat when a canary has crossed from every broker since the last one."""
-        if self.inlets and all(inlet.crossed for inlet in self.inlets):
+        """Send a heartbeat when a canary has crossed from every broker and its alarm came out."""
+        if self.inlets and all(inlet.crossed for inlet in self.inlets) and self.alarms.works():
             for inlet in self.inlets:
                 inlet.crossed = False
             lag_s = max(inlet.canary.lag_s for inlet in self.inlets)

@@ -260,6 +260,11 @@ class EventLog:
         return self._failing
 
     @property
+    def late_s(self) -> float:
+        """For how many seconds beyond its time the oldest event waits to be told, 0 for none."""
+        return max(0.0, self._loop.time() - self._untold[0][1]) if self._untold else 0.0
+
+    @property
     def unrecorded(self) -> int:
         """How many events wait to be recorded."""
         return len(self._backlog)
