@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hub.api.access import HasRole
 from hub.api.answers import answer, described
-from hub.api.problems import Problem, respond
+from hub.api.problems import Problem, documented, respond
 from hub.api.services import Hub
 from hub.sessions import Session, Sessions, csrf_token
 from hub.tokens import Tokens
@@ -192,7 +192,7 @@ async def touch(hub: Hub, request: Request, held: SignedIn) -> Response:
     return Response(status_code=204)
 
 
-@router.delete("", status_code=204, summary="Sign out", response_class=Response)
+@router.delete("", status_code=204, summary="Sign out", response_class=Response, responses=documented(401))
 async def sign_out(hub: Hub, request: Request, held: SignedIn) -> Response:
     """End the session of the cookie, its streams too."""
     _, session = _required(hub.now_ns(), request, held)
