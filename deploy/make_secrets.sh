@@ -39,7 +39,7 @@ if [ ! -s mosquitto_passwords ] && command -v mosquitto_passwd >/dev/null; then
   mosquitto_passwd -b mosquitto_passwords simulators "$(cat broker_simulators_password)" 2>/dev/null
 fi
 [ -e mosquitto_passwords ] || : >mosquitto_passwords # only the profile `mosquitto` needs it
-# Prometheus gets in with a token of the hub's own: hub token create, see docs/howto/deploy.md.
+# Prometheus gets in with a token of the hub's own: hub token create, see docs/how-to/deploy.md.
 [ -e metrics_token ] || : >metrics_token
 
 if [ ! -s ca_cert ]; then

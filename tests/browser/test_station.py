@@ -18,10 +18,18 @@ FULL_HOUR = (
 
 @pytest.fixture
 def pump(ward):
+    """The pump of the fifth bed."""
     device = Device(ward.broker, "icu", "pump-icu-05")
     yield device
-    device.alarm("occlusion", "absent")
     device.close()
+
+
+@pytest.fixture
+def trouble(pump):
+    """An alarm of high priority at the fifth bed."""
+    alarm = pump.fresh()
+    yield alarm
+    alarm.end()
 
 
 def tile(page, bed):
@@ -79,32 +87,34 @@ def test_nothing_comes_from_another_host(station, ward):
     assert [url for url in asked if not url.startswith(ward.url + "/")] == []
 
 
-def test_an_alarm_is_on_every_station_at_once_and_leaves_every_station(station, pump, measured):
+def test_an_alarm_is_on_every_station_at_once_and_leaves_every_station(station, trouble, measured):
     first, second = station(), station(user="charge-nurse")
     expect(tile(first, "icu-05")).to_be_visible()
     expect(tile(second, "icu-05")).to_be_visible()
     began = time.monotonic()
-    pump.alarm("occlusion", "present", text="Downstream occlusion")
+    trouble.begin()
     strip = "[data-bed='main/icu-05'] [data-testid=strip]"
     first.wait_for_function(
-        "at => document.querySelector(at).innerText.includes('Occlusion')", arg=strip, polling=10
+        "([at, text]) => document.querySelector(at).innerText.includes(text)",
+        arg=[strip, trouble.text],
+        polling=10,
     )
     measured["publish_to_screen_ms"] = round((time.monotonic() - began) * 1000)
     for page in (first, second):
         strip = tile(page, "icu-05").get_by_test_id("strip")
-        expect(strip).to_contain_text("Occlusion")
+        expect(strip).to_contain_text(trouble.text)
         expect(tile(page, "icu-05")).to_have_class(re.compile(r"\bhigh\b"))
         expect(alarm_bar(page)).to_contain_text("icu-05")
-    pump.alarm("occlusion", "absent")
+    trouble.end()
     for page in (first, second):
-        expect(tile(page, "icu-05").get_by_test_id("strip")).not_to_contain_text("Occlusion")
+        expect(tile(page, "icu-05").get_by_test_id("strip")).not_to_contain_text(trouble.text)
 
 
-def test_a_screen_reader_is_told_of_a_new_alarm(station, pump):
+def test_a_screen_reader_is_told_of_a_new_alarm(station, trouble):
     page = station()
     tile(page, "icu-05").wait_for()
-    pump.alarm("occlusion", "present")
-    expect(alarm_bar(page).locator("[aria-live=assertive]")).to_contain_text("High: icu-05, Occlusion")
+    trouble.begin()
+    expect(alarm_bar(page).locator("[aria-live=assertive]")).to_contain_text(f"High: icu-05, {trouble.text}")
 
 
 def test_devices_that_fall_silent_are_told_and_their_values_are_numbers_no_longer(station, ward):
@@ -153,23 +163,26 @@ def test_a_hub_that_is_silent_makes_the_red_bar_and_no_value_is_shown_as_current
     expect(alarm_bar(page)).not_to_have_attribute("data-sounds", "broken")
 
 
-def test_what_happened_while_the_cable_was_out_is_told_when_it_is_back(station, cable, pump, measured):
+def test_what_happened_while_the_cable_was_out_is_told_when_it_is_back(
+    station, cable, pump, trouble, measured
+):
     page = station(url=cable.url)
     tile(page, "icu-05").wait_for()
     cable.pull()
     began = time.monotonic()
     expect(page.get_by_test_id("broken")).to_be_visible(timeout=15_000)
     measured["cut_to_red_bar_ms"] = round((time.monotonic() - began) * 1000)
-    pump.alarm("air_in_line", "present", text="Air in line")
-    pump.alarm("air_in_line", "absent")
-    pump.alarm("occlusion", "present")
+    passing = pump.fresh()
+    passing.begin()
+    passing.end()
+    trouble.begin()
     cable.plug()
     expect(page.get_by_test_id("broken")).to_have_count(0)
-    expect(tile(page, "icu-05").get_by_test_id("strip")).to_contain_text("Occlusion")
+    expect(tile(page, "icu-05").get_by_test_id("strip")).to_contain_text(trouble.text)
     missed = page.get_by_test_id("missed")
-    expect(missed).to_contain_text("Air in line")
+    expect(missed).to_contain_text(passing.text)
     expect(missed).to_contain_text("ended")
-    expect(missed).to_contain_text("Occlusion")
+    expect(missed).to_contain_text(trouble.text)
     missed.get_by_role("button", name="Seen").click()
     expect(missed).to_have_count(0)
 
@@ -239,10 +252,10 @@ def test_everything_can_be_reached_by_keys_alone(station):
     expect(page.get_by_test_id("ward")).to_be_visible()
 
 
-def test_on_a_phone_nothing_is_wider_than_the_screen_and_the_alarm_is_on_top(station, pump, ward):
+def test_on_a_phone_nothing_is_wider_than_the_screen_and_the_alarm_is_on_top(station, trouble, ward):
     page = station(size=(390, 844), has_touch=True, is_mobile=True)
-    pump.alarm("occlusion", "present")
-    expect(alarm_bar(page)).to_contain_text("Occlusion")
+    trouble.begin()
+    expect(alarm_bar(page)).to_contain_text(trouble.text)
     for view in ("#/", "#/bed/main/icu-05", "#/map", "#/handover"):
         page.goto(f"{ward.url}/{view}")
         page.locator("main > *").first.wait_for()
@@ -276,7 +289,7 @@ def test_names_are_shown_as_far_as_the_privacy_setting_lets_them(station):
         expect(who).to_have_text(shown)
 
 
-def test_a_locked_station_shows_alarms_and_no_names_until_somebody_signs_in(station, pump, ward):
+def test_a_locked_station_shows_alarms_and_no_names_until_somebody_signs_in(station, trouble, ward):
     page = station()
     tile(page, "icu-05").wait_for()
 
@@ -287,8 +300,8 @@ def test_a_locked_station_shows_alarms_and_no_names_until_somebody_signs_in(stat
     page.route("**/api/v1/session", locked)
     page.reload()
     expect(page.get_by_text("Locked: nobody has used this station")).to_be_visible()
-    pump.alarm("occlusion", "present")
-    expect(alarm_bar(page)).to_contain_text("Occlusion")
+    trouble.begin()
+    expect(alarm_bar(page)).to_contain_text(trouble.text)
     expect(tile(page, "icu-01").locator(".who")).to_have_text("")
     expect(alarm_bar(page).get_by_role("button", name="Acknowledge")).to_have_count(0)
     page.unroute("**/api/v1/session")

@@ -82,7 +82,7 @@ def test_pictures_of_every_view(station, ward, alarms):
         page.get_by_test_id(testid).wait_for()
         if view == "bed":
             page.wait_for_timeout(9000)
-        keep(page, view)
+        keep(page, f"{view}-dark")
     page = station(color_scheme="light", size=(1600, 900), locale="zh-CN")
     keep(page, "ward-light-chinese")
     page = station(color_scheme="dark", size=(390, 844))
