@@ -78,6 +78,7 @@ async def measure(hub: HubProcess, seq: int, spo2: float) -> None:
 @pytest.fixture
 def hub(tmp_path):
     hub = HubProcess(tmp_path)
+    hub.nurse = hub._hub("token", "create", "--name", "nurse-1", "--role", "nurse").stdout.strip()
     hub.start()
     yield hub
     hub.stop()
@@ -85,8 +86,7 @@ def hub(tmp_path):
 
 async def test_an_alarm_reaches_two_stations_and_a_pager_and_its_acknowledgement_survives_a_kill(hub):
     await hub.ready()
-    nurse = hub._hub("token", "create", "--name", "nurse-1", "--role", "nurse").stdout.strip()
-    headers = {"Authorization": f"Bearer {nurse}"}
+    headers = {"Authorization": f"Bearer {hub.nurse}"}
     stations, pager = [Station(hub, headers), Station(hub, headers)], Pager(hub)
     tasks = [asyncio.create_task(one.listen()) for one in (*stations, pager)]
     try:
