@@ -23,10 +23,11 @@ from pydantic import (
 from hub.devices.formats import FORMATS
 from hub.devices.native import DECODERS
 from hub.devices.path import InvalidPathError, Path
-from hub.model import Kind
+from hub.model import Kind, Priority
 from hub.mqtt.topics import TopicError, TopicPattern, is_id
 from hub.vocabulary import PARAMETERS, unknown
 
+_CONDITION = re.compile(r"[a-z][a-z0-9_]{0,62}")
 Scalar = str | int | float | bool
 TimeStyle = Literal["rfc3339", "s", "ms", "us", "ns", "hl7", "strptime"]
 
@@ -262,8 +263,13 @@ class Alarm(Place):
         for name in names:
             if name is not None and name not in PARAMETERS:
                 raise ValueError(unknown(str(name)))
-        if self.kind.value not in (None, *get_args(Kind)):
-            raise ValueError(f"kind: use one of {', '.join(get_args(Kind))}")
+        for key, word, words in (("kind", self.kind, Kind), ("priority", self.priority, Priority)):
+            if word.value is not None and word.value not in get_args(words):
+                raise ValueError(f"{key}: use one of {', '.join(get_args(words))}")
+        if self.condition.value is not None and not _CONDITION.fullmatch(str(self.condition.value)):
+            raise ValueError("condition: use small letters, digits and _, a letter first")
+        if any(type(one) is type(two) and one == two for one in self.present for two in self.absent):
+            raise ValueError("present and absent share a value: which of them is it?")
         return self
 
 

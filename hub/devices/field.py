@@ -85,13 +85,21 @@ def first(
     The function returns what `convert` made of it, or None with the path and the reason.
     """
     fields = [(pick, field(pick)) for pick in picks]
+    known: dict[str, tuple[T | None, str, str]] = {}
 
     def get(record: Record) -> tuple[T | None, str, str]:
         for pick, one in fields:
             try:
                 sent = one(record)
                 if sent is not MISSING and sent is not None:
-                    return convert(sent), "", ""
+                    if type(sent) is not str:
+                        return convert(sent), "", ""
+                    converted = known.get(sent)
+                    if converted is None:
+                        converted = convert(sent), "", ""
+                        if len(known) < _REMEMBERED:
+                            known[sent] = converted
+                    return converted
             except ValueError as error:
                 return None, where(pick, record), str(error)
         return None, where(picks[0], record), "is missing"

@@ -39,29 +39,24 @@ Emit = Callable[[Record, Frame], None]
 class _Part:
     """One pick with the conversion of what it finds; a refusal is noted once, in its place."""
 
-    __slots__ = ("_constant", "_field", "_pick")
+    __slots__ = ("_field", "_pick")
 
     def __init__(self, pick: Pick) -> None:
         self._pick = pick
         self._field: Field = field(pick)
-        self._constant: object = None
-        """What a constant was converted to, once it has been."""
 
     def get(self, record: Record, frame: Frame, convert: Callable[[object], _T]) -> _T | None:
         """Return what is there, or None for nothing, null and what was refused."""
-        if self._constant is not None:
-            return cast("_T", self._constant)
         try:
             sent = self._field(record)
-            if sent is MISSING or sent is None:
-                return None
-            got = convert(sent)
+            return None if sent is MISSING or sent is None else convert(sent)
         except ValueError as error:
             frame.refuse(where(self._pick, record), str(error))
             return None
-        if self._pick.value is not None:
-            self._constant = got
-        return got
+
+    def fixed(self, convert: Callable[[object], _T]) -> _T | None:
+        """Return what a constant always gives, converted once; None for what each record decides."""
+        return None if self._pick.value is None else convert(self._pick.value)
 
     def need(self, record: Record, frame: Frame, convert: Callable[[object], _T]) -> _T | None:
         """Return what is there; nothing and null are refused too."""
@@ -87,25 +82,28 @@ def alarm(entry: Alarm) -> Emit:
     present, absent = scalars(entry.present), scalars(entry.absent)
     condition, priority, words = _Part(entry.condition), _Part(entry.priority), _part(entry.text)
     kind, parameter = _Part(entry.kind), _part(entry.parameter)
+    fixed = condition.fixed(_condition), priority.fixed(_priority), kind.fixed(_kind)
 
     def emit(record: Record, frame: Frame) -> None:
         sent = follow(record.value, record.root)
         if sent is MISSING or sent is None:
             return
-        if is_one_of(sent, present):
-            presence: Presence = "present"
-        elif is_one_of(sent, absent):
+        is_text = type(sent) is str  # what most devices send: looked up without a call
+        presence: Presence
+        if sent in absent if is_text else is_one_of(sent, absent):
             presence = "absent"
+        elif sent in present if is_text else is_one_of(sent, present):
+            presence = "present"
         else:
             if entry.other == "refuse":
                 frame.refuse(path.below(record.place), f"neither present nor absent: found {found(sent)}")
             return
-        name = condition.need(record, frame, _condition)
+        name = fixed[0] or condition.need(record, frame, _condition)
         # An alarm counts even where its priority or its text is unusable.
-        grade = priority.get(record, frame, _priority) or "medium"
+        grade = fixed[1] or priority.get(record, frame, _priority) or "medium"
         said = (_maybe(words, record, frame, text) or "")[:200] if presence == "present" else ""
         of = _maybe(parameter, record, frame, _parameter)
-        sort = kind.get(record, frame, _kind) or "technical"
+        sort = fixed[2] or kind.get(record, frame, _kind) or "technical"
         if name is not None:
             frame.items.append(AlarmSent(name, presence, grade, sort, of, said, frame.time_ns, frame.device))
 

@@ -1,5 +1,6 @@
 """A definition compiled: from a parsed payload to items. Pure; holds no state between payloads."""
 
+from collections.abc import Callable, Sequence
 from datetime import tzinfo
 from typing import Final
 
@@ -8,7 +9,7 @@ from hub.devices.definition import Definition, Each, Read
 from hub.devices.field import Record, field, first, number_in, place_of, test, text, times, where
 from hub.devices.join import join
 from hub.devices.parts import Emit, Frame, alarm, sighting, status, waveform
-from hub.devices.path import MISSING
+from hub.devices.path import MISSING, Path
 from hub.devices.payload import Unusable, found
 from hub.devices.value import Values, value
 from hub.mqtt.topics import is_id
@@ -28,7 +29,7 @@ class Reader:
         groups: dict[Each, list[_Kind]] = {}
         for read in definition.read:
             groups.setdefault(read.each, []).append(_Kind(read, definition, site_zone))
-        self._groups = [(place_of(each), kinds) for each, kinds in groups.items()]
+        self._groups = [(place_of(each), _chooser(kinds)) for each, kinds in groups.items()]
 
     def accepts(self, root: object) -> bool:
         """Tell whether a payload is of this format."""
@@ -39,19 +40,17 @@ class Reader:
         """Read a parsed payload; `parts` are the named parts of its topic."""
         items: list[Item] = []
         found_any = False
-        for each, kinds in self._groups:
+        for each, choose in self._groups:
             for place, element in each.each(root):
                 found_any = True
                 if isinstance(element, Unusable):
                     items.append(Refused(place, element.reason))
                     continue
                 record = Record(element, root, place, parts)
-                taken = False
-                for kind in kinds:
-                    if kind.takes(record):
-                        taken = True
-                        kind.read(record, items)
-                if not taken:
+                chosen = choose(record)
+                for kind in chosen:
+                    kind.read(record, items)
+                if not chosen:
                     items.append(Refused(place, f"no [[read]] of the definition {self.name} takes this"))
         if not found_any:
             places = ", ".join(each.text for each, _ in self._groups)
@@ -64,6 +63,7 @@ class _Kind:
 
     def __init__(self, read: Read, definition: Definition, site_zone: tzinfo) -> None:
         self._tests = [test(entry) for entry in read.when]
+        self.tests = read.when
         self._ignore = read.ignore
         devices = read.device or definition.device
         self._device = first(devices, _device_id) if devices else None
@@ -148,6 +148,30 @@ class _Kind:
         except ValueError as error:
             items.append(Refused(where(self._seq_pick, record), str(error), device))
             return -1
+
+
+Choose = Callable[[Record], Sequence[_Kind]]
+
+
+def _chooser(kinds: list[_Kind]) -> Choose:
+    """Return what finds the kinds of a record: by its word, where words are all that they test."""
+    words: dict[str, list[_Kind]] = {}
+    places = {one.path for kind in kinds for one in kind.tests}
+    path = places.pop() if len(places) == 1 else None
+    for kind in kinds:
+        expected = [word for one in kind.tests for word in (one.equals, *one.any_of) if word is not None]
+        of_words = all(isinstance(word, str) for word in expected) and all(one.exists for one in kind.tests)
+        if path is None or len(kind.tests) != 1 or not expected or not of_words:
+            return lambda record: [kind for kind in kinds if kind.takes(record)]
+        for word in dict.fromkeys(map(str, expected)):
+            words.setdefault(word, []).append(kind)
+    get = Path(path or "").getter()
+
+    def choose(record: Record) -> Sequence[_Kind]:
+        sent = get(record.value, record.root)
+        return words.get(sent, ()) if isinstance(sent, str) else ()
+
+    return choose
 
 
 def _device_id(sent: object) -> str:

@@ -38,6 +38,7 @@ def rfc3339_ns(text: str) -> int:
         return iso_ns(text, None)
 
 
+@lru_cache(maxsize=_CACHED)
 def iso_ns(text: str, zone: tzinfo | None) -> int:
     """Return the time of an RFC 3339 text; `zone` is for texts without one, None refuses them.
 

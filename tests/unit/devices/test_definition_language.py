@@ -484,3 +484,17 @@ def test_no_payload_makes_a_compiled_definition_raise(definition):
             json.dumps(repr(item))
 
     holds()
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('condition = "Bad Name"', "small letters"),
+        ('condition = "occlusion"\npriority = "urgent"', "high, medium, low"),
+        ('condition = "occlusion"\nkind = "odd"', "physiological, technical"),
+        ('condition = "occlusion"\nparameter = "hart_rate"', "did you mean heart_rate"),
+    ],
+)
+def test_a_constant_of_an_alarm_that_can_not_be_right_is_refused_when_it_is_written(line, words):
+    _, problems = parse(HEAD + TOPIC + f'[[read]]\n[[read.alarm]]\npath = "a"\n{line}\n', "d.toml")
+    assert words in problems[0].message
