@@ -13,6 +13,7 @@ from hub.alarms.log import EventLog
 from hub.alarms.records import Records
 from hub.alarms.system import AlarmSystem
 from hub.api.app import create_api
+from hub.api.fhir.forgetting import Forgetting
 from hub.api.fhir.interface import FhirInterface, PushedWard
 from hub.api.fhir.ledger import Ledger
 from hub.api.fhir.services import FhirServices
@@ -189,6 +190,7 @@ class Hub:
             registry=self.registry,
             retention=settings.retention,
             now_ns=now_ns,
+            others=[Forgetting(self.registry, self.ledger)],
         )
         self._knocks: asyncio.Queue[tuple[Device, str]] = asyncio.Queue(_KNOCKS)
         measure(self)

@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 
 from hub.finding import Finding
-from hub.settings import MB, DuckDbSettings, StoreSettings, VictoriaStoreSettings
+from hub.settings import MB, DuckDbSettings, FhirPushSettings, StoreSettings, VictoriaStoreSettings
+from hub.stores.fhir import NO_WARD, FhirStore
 from hub.stores.influx import InfluxStore
 from hub.stores.store import StoreRefused, StoreUnavailable
 from hub.stores.victoria import VictoriaStore
@@ -128,6 +129,8 @@ async def probe_store(settings: StoreSettings) -> list[Finding]:
                 "What it acknowledged survives a kill; one process at a time can read it.",
             )
         ]
+    if isinstance(settings, FhirPushSettings):
+        return await _try_sending(name, settings)
     victoria = isinstance(settings, VictoriaStoreSettings)
     store = VictoriaStore(settings) if isinstance(settings, VictoriaStoreSettings) else InfluxStore(settings)
     means = (
@@ -148,6 +151,20 @@ async def probe_store(settings: StoreSettings) -> list[Finding]:
     finally:
         await store.stop()
     return [Finding(name, "ok", f"answers in {(time.perf_counter() - began) * 1000:.0f} ms", means)]
+
+
+async def _try_sending(name: str, settings: FhirPushSettings) -> list[Finding]:
+    """Ask the FHIR server that readings are sent to what it is."""
+    store = FhirStore(settings, NO_WARD)
+    await store.start()
+    try:
+        software = await store.probe()
+    except StoreUnavailable as error:
+        means = "Readings spool in the journal; none is lost."
+        return [Finding(name, "error", str(error), means, "Set its url and token, or see to the server.")]
+    finally:
+        await store.stop()
+    return [Finding(name, "ok", f"{software} answers", "Readings are sent to it; nothing is read from it.")]
 
 
 def _time_fsyncs(path: Path) -> list[float]:

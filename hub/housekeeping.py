@@ -5,8 +5,9 @@ import logging
 from collections.abc import Sequence
 
 from hub.alarms.log import EventLog
+from hub.api.fhir.ledger import LedgerUnavailable
 from hub.clock import SECOND_NS, Now
-from hub.erasure import finish_erasures
+from hub.erasure import Forgets, finish_erasures
 from hub.journal import Journal
 from hub.settings import RetentionSettings
 from hub.stores.store import Store, StoreRefused, StoreUnavailable
@@ -32,6 +33,7 @@ class Housekeeping:
         registry: Registry,
         retention: RetentionSettings,
         now_ns: Now,
+        others: Sequence[Forgets] = (),
     ) -> None:
         self._journal = journal
         self._stores = stores
@@ -39,6 +41,8 @@ class Housekeeping:
         self._registry = registry
         self._retention = retention
         self._now_ns = now_ns
+        self._others = others
+        """What keeps something of patients beside stores, journal and event log."""
 
     async def run(self) -> None:
         """Go on until cancelled."""
@@ -51,8 +55,15 @@ class Housekeeping:
             await asyncio.sleep(TRIM_S)
             await self._journal.trim(self._now_ns())
             try:
-                await finish_erasures(self._registry, self._stores, self._journal, self._log, draining=True)
-            except (RegistryUnavailable, StoreUnavailable) as error:
+                await finish_erasures(
+                    self._registry,
+                    self._stores,
+                    self._journal,
+                    self._log,
+                    draining=True,
+                    others=self._others,
+                )
+            except (RegistryUnavailable, StoreUnavailable, LedgerUnavailable) as error:
                 log.debug("erasures wait: %s", error)
 
     async def _expire(self) -> None:

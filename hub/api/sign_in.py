@@ -184,7 +184,13 @@ async def who(hub: Hub, request: Request, held: SignedIn) -> Response:
     return _told(hub.now_ns(), request, held, secret, session)
 
 
-@router.post("/touch", status_code=204, summary="Tell that somebody is there", response_class=Response)
+@router.post(
+    "/touch",
+    status_code=204,
+    summary="Tell that somebody is there",
+    response_class=Response,
+    responses=documented(401),
+)
 async def touch(hub: Hub, request: Request, held: SignedIn) -> Response:
     """Keep the session from being locked. The page calls it after a key or a click, at most every 30 s."""
     _, session = _required(hub.now_ns(), request, held)

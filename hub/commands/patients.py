@@ -9,6 +9,8 @@ import typer
 
 from hub.alarms.log import EventLog
 from hub.alarms.records import LogUnreadable, Records
+from hub.api.fhir.forgetting import Forgetting
+from hub.api.fhir.ledger import Ledger, LedgerUnavailable
 from hub.app import open_store
 from hub.commands.outcome import FAILED, UNAVAILABLE, fail
 from hub.commands.run import ConfigOption, settings_or_fail
@@ -55,6 +57,7 @@ def erase(
     except (
         DataDirUnusable,
         JournalError,
+        LedgerUnavailable,
         LogUnreadable,
         RegistryUnavailable,
         StoreRefused,
@@ -80,14 +83,18 @@ async def _erase(settings: Settings, patient: str) -> None:
 
 async def _carry_out(settings: Settings, data: DataDir, registry: Registry) -> None:
     journal, log = Journal(data.journal), EventLog(Records(data.alarms))
+    ledger = Ledger(data.fhir)
     stores = [open_store(store, data) for store in settings.stores]
     await journal.start()
     await log.start()
     try:
         for store in stores:
             await store.start()
-        await finish_erasures(registry, stores, journal, log, draining=False)
+        await ledger.start()
+        others = [Forgetting(registry, ledger)]
+        await finish_erasures(registry, stores, journal, log, draining=False, others=others)
     finally:
+        await ledger.stop()
         for store in stores:
             await store.stop()
         await log.stop()

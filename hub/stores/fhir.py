@@ -114,10 +114,9 @@ class FhirStore:
     logged and left out; where the server refuses to talk, everything waits.
     """
 
-    settle_s = 1.0
-
     def __init__(self, settings: FhirStoreSettings, ward: Ward) -> None:
         self.name = settings.name
+        self.settle_s = settings.window_s + 1.0
         self.sent = 0
         """Resources that the server took."""
         self.refused = 0
@@ -317,6 +316,22 @@ class FhirStore:
             raise StoreUnavailable(
                 f"{self.name}: {self._url} can't be reached: {type(error).__name__}"
             ) from error
+
+    async def probe(self) -> str:
+        """Ask the server what it is and return its software's name. Raises StoreUnavailable."""
+        import aiohttp
+
+        if self._session is None:
+            raise StoreUnavailable(f"{self.name} is not started")
+        try:
+            async with self._session.get(f"{self._url}/metadata") as answer:
+                found: Any = json.decode(await answer.read())
+                if answer.status != 200 or found.get("resourceType") != "CapabilityStatement":
+                    raise StoreUnavailable(f"{self.name}: {self._url}/metadata answers {answer.status}")
+                return str(found.get("software", {}).get("name", "a FHIR server"))
+        except (aiohttp.ClientError, OSError, DecodeError, AttributeError) as error:
+            reason = f"{self.name}: {self._url} is no FHIR server that answers: {type(error).__name__}"
+            raise StoreUnavailable(reason) from error
 
     # Nothing is read from it.
 

@@ -81,7 +81,9 @@ async def hub(tmp_path):
 
 
 def pushing(hub, ehr, **settings):
-    store = FhirStore(FhirStoreSettings(url=ehr.url, window_s=10, **settings), PushedWard(hub.registry, hub.log, hub.ledger))
+    store = FhirStore(
+        FhirStoreSettings(url=ehr.url, window_s=10, **settings), PushedWard(hub.registry, hub.log, hub.ledger)
+    )
     return store, Drain(hub.journal, store, linger_s=0.01, back_off_s=0.05)
 
 
@@ -219,3 +221,17 @@ async def test_nothing_is_read_from_it(hub, ehr):
     ):
         with pytest.raises(StoreRefused, match="only sends"):
             await reading
+
+
+async def test_doctor_tells_whether_a_fhir_server_answers(hub, ehr):
+    from hub.doctor import _try_sending
+    from hub.settings import FhirPushSettings
+
+    async def metadata(_request):
+        return JSONResponse({"resourceType": "CapabilityStatement", "software": {"name": "an EHR"}})
+
+    async with served(Starlette(routes=[Route("/fhir/metadata", metadata)])) as url:
+        (finding,) = await _try_sending("store: fhir", FhirPushSettings(url=f"{url}/fhir"))
+        assert (finding.level, finding.found) == ("ok", "an EHR answers")
+    (finding,) = await _try_sending("store: fhir", FhirPushSettings(url=ehr.url))
+    assert finding.level == "error"

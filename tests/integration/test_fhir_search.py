@@ -404,7 +404,8 @@ BAD = [
     ("/Observation?subject=Group/1", 400, "subject"),
     ("/Observation?code=", 400, "code"),
     ("/Observation/$lastn?category=vital-signs", 400, "patient"),
-    ("/Observation/$lastn?patient=p", 404, ""),
+    ("/Observation/$lastn?patient=p", 400, "code"),
+    ("/Observation/$lastn?patient=p&code=1", 404, ""),
     ("/Observation/nothing", 404, ""),
     ("/Observation/aaaaaaaaaaaaa.18eadaff71e65992.heart-rate", 404, ""),
     ("/Patient/nobody", 404, ""),
@@ -413,6 +414,7 @@ BAD = [
     ("/AuditEvent/access-x", 404, ""),
     ("/DeviceMetric/main..mon-1..colour", 404, ""),
     ("/Medication", 404, ""),
+    ("/Observation/a%0Ab/$events", 404, ""),
     ("/Patient/p/$everything?colour=x", 400, "colour"),
 ]
 

@@ -6,6 +6,9 @@ import json
 
 import pytest
 
+from hub.api.fhir.forgetting import Forgetting
+from hub.api.fhir.ledger import Subscribed
+from hub.erasure import finish_erasures
 from hub.fhir.validate import validate
 from tests.fhir_broken import BROKEN, BROKEN_BEYOND, HEART_RATE
 from tests.fhir_hub import MINUTE, MRN, NOW, SECOND, fhir_hub, vitals
@@ -455,3 +458,31 @@ async def test_many_puts_of_one_identifier_at_once_make_one_patient(hub, ehr):
     )
     assert sorted(one.status_code for one in answers) == [200] * 7 + [201]
     assert len(await hub.registry.patients()) == 1
+
+
+async def test_an_erased_patient_is_gone_from_the_ledger_and_the_access_stays(hub, ehr):
+    who = (await put(ehr, f"/Patient?identifier={MRN}|77", person(), 201)).json()["id"]
+    path = f"/Encounter?identifier={VISIT}|V-secret"
+    await put(ehr, path, stay(f"Patient/{who}", visit="V-secret"), 201)
+    content = b'{"resourceType":"Observation","text":"of-the-patient"}'
+    await hub.ledger.keep_subscription("sub-1", b"{}")
+    await hub.ledger.add_events([Subscribed("sub-1", 0, "Observation/x", who, NOW, content)], 10)
+    await hub.registry.discharge(who, NOW + SECOND)
+    hub.clock.ns += MINUTE
+    periods = await hub.registry.erase_patient(who)
+    await finish_erasures(
+        hub.registry,
+        [hub.store],
+        hub.journal,
+        hub.log,
+        draining=False,
+        others=[Forgetting(hub.registry, hub.ledger)],
+    )
+    assert periods
+    (event,) = await hub.ledger.events("sub-1", 0, 10)
+    assert (event.resource, event.patient) == (b"", None)
+    kept = b"".join(file.read_bytes() for file in hub.ledger.path.parent.glob("fhir.sqlite*"))
+    assert b"V-secret" not in kept
+    assert b"of-the-patient" not in kept
+    assert await hub.ledger.accesses(patient=who)
+    assert (await ehr.get(f"/Patient/{who}")).status_code == 404

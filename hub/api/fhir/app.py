@@ -1,5 +1,6 @@
 """The FHIR application: all routes, their errors, their description; mounted under /fhir."""
 
+import re
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -9,7 +10,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Mount
-from starlette.types import Scope
+from starlette.types import ASGIApp, Scope
 
 from hub import __version__
 from hub.api.fhir import reading, smart, subscribing, writing
@@ -74,7 +75,14 @@ class _FhirApp(FastAPI):
 
 
 class _At(Mount):
-    """A mount that takes its own address without a slash at the end too: that is where bundles are posted."""
+    """A mount that takes its own address without a slash at the end too: that is where bundles are posted.
+
+    And every path under it, line breaks included: what is wrong with it is told as FHIR tells it.
+    """
+
+    def __init__(self, path: str, app: ASGIApp, name: str) -> None:
+        super().__init__(path, app=app, name=name)
+        self.path_regex = re.compile(self.path_regex.pattern, re.DOTALL)
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Tell whether a request is for the application."""

@@ -135,12 +135,21 @@ class Ledger:
 
         await self._do(write)
 
-    async def erase(self, patient: str) -> None:
-        """Remove what events hold of a patient; that the accesses were made stays."""
+    async def erase(self, patient: str, encounters: Sequence[str]) -> None:
+        """Remove what events hold of a patient, and the numbers of these Encounters, from the file too.
+
+        That the accesses were made stays.
+        """
 
         def write(db: sqlite3.Connection) -> None:
+            db.execute("PRAGMA secure_delete = ON")
             with db:
                 db.execute("UPDATE event SET resource = x'', patient = NULL WHERE patient = ?", [patient])
+                db.executemany(
+                    "DELETE FROM identifier WHERE kind = 'Encounter' AND target = ?",
+                    [(encounter,) for encounter in encounters],
+                )
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
         await self._do(write)
 
