@@ -37,8 +37,8 @@ async def finish_erasures(
 ) -> list[str]:
     """Carry out every erasure that was asked for; return the surrogate ids of whom was erased.
 
-    `draining`: drains of this process are at work. `others` keep something of patients too. Raises RegistryUnavailable or StoreUnavailable; what is
-    left is done when it is called again.
+    `draining`: drains of this process are at work. `others` keep something of patients too. Raises
+    RegistryUnavailable or StoreUnavailable; what is left is done when it is called again.
     """
     erased: list[str] = []
     for patient, periods in (await registry.unfinished_erasures()).items():
