@@ -20,6 +20,7 @@ from hub.api.fhir.services import FhirServices
 from hub.api.server import ApiServer
 from hub.api.services import Services
 from hub.api.sign_in import EitherSecret, SignIn
+from hub.brokers import Brokers
 from hub.canary import AREA
 from hub.clock import SECOND_NS, hub_clock
 from hub.datadir import DataDir
@@ -32,7 +33,6 @@ from hub.devices.sparkplug import rebirth_command
 from hub.diagnostics import Diagnostics
 from hub.duplicates import Duplicates
 from hub.housekeeping import Housekeeping
-from hub.inlet import Inlet
 from hub.intake import Intake, Taken
 from hub.journal import Journal, JournalState
 from hub.knocks import Knocks
@@ -43,8 +43,6 @@ from hub.location.tracker import Moved
 from hub.location.whereabouts import Whereabout, Whereabouts
 from hub.measures import measure
 from hub.metrics import Metrics
-from hub.mqtt.broker import EmbeddedBroker
-from hub.mqtt.session import BrokerAddress, BrokerUnreachable, State
 from hub.pipeline import Line
 from hub.replay import Replay
 from hub.restart import Resumption
@@ -129,7 +127,7 @@ class Hub:
             device_of=self._device_of,
             own=self.own,
             notify=settings.notify,
-            publish=self._publish_alarm,
+            publish=self._publish,
             now_ns=now_ns,
             clock_limits=settings.clock.limits(),
         )
@@ -174,15 +172,17 @@ class Hub:
         for store in self.stores:
             self.upkeep.expect(store.name, "ok", _STORE_OK)
         self.diagnostics = Diagnostics(self._publish)
-        self.broker: EmbeddedBroker | None = None
-        """The embedded one, where no other is set."""
-        if not settings.broker_addresses:
-            self.broker = EmbeddedBroker(
-                settings.embedded_broker.of_broker(data.broker, self.catalog.filters),
-                on_state=self._embedded_broker_changed,
-            )
-        self.inlets: list[Inlet] = []
-        """One a broker."""
+        self.brokers = Brokers(
+            settings.broker_addresses,
+            settings.embedded_broker.of_broker(data.broker, self.catalog.filters),
+            hub=settings.id,
+            site=settings.site,
+            filters=self.catalog.filters,
+            line=self.line,
+            roster=self.roster,
+            upkeep=self.upkeep,
+            now_ns=now_ns,
+        )
         self.housekeeping = Housekeeping(
             journal=self.journal,
             stores=self.stores,
@@ -260,6 +260,7 @@ class Hub:
             find_device=self.roster.find,
             now_ns=self.now_ns,
             exports=data.exports,
+            scores=self.alarms.early_warning.history,
         )
 
     @asynccontextmanager
@@ -293,7 +294,7 @@ class Hub:
             await self.alarms.start()
             stack.push_async_callback(self.alarms.stop)
             await self._resume()
-            await self._reach_brokers(stack)
+            await self.brokers.start(stack, session_expected=self.journal.newest > 0)
             await self.api.start()
             stack.push_async_callback(self.api.stop)
             yield
@@ -302,10 +303,8 @@ class Hub:
         """Serve until cancelled; to be called within `started`."""
         _keep_responsive()
         async with asyncio.TaskGroup() as tasks:
-            if self.broker is not None:
-                tasks.create_task(self.broker.run())
-            for inlet in self.inlets:
-                tasks.create_task(inlet.run(self.roster))
+            for run in self.brokers.runs():
+                tasks.create_task(run)
             for drain in self.drains:
                 tasks.create_task(drain.run())
             tasks.create_task(self.live.run(self.stream, self.now_ns))
@@ -348,48 +347,13 @@ class Hub:
                 resumption.batch(batch)
             after = rows[-1][0]
 
-    async def _reach_brokers(self, stack: AsyncExitStack) -> None:
-        """Make the inlets; raise unless at least one broker can be had, or if one refuses the hub."""
-        addresses: tuple[BrokerAddress, ...] = self.settings.broker_addresses
-        if self.broker is not None:
-            await self.broker.start()
-            stack.push_async_callback(self.broker.stop)
-            addresses = (self.broker.address,)
-        for number, address in enumerate(addresses):
-            name = self.settings.id if number == 0 else f"{self.settings.id}-{number + 1}"
-            self.upkeep.expect(f"broker-{name}", "down", "not connected yet", required=number == 0)
-            self.inlets.append(
-                Inlet(
-                    address,
-                    name=name,
-                    site=self.settings.site,
-                    filters=self.catalog.filters,
-                    receive=self.line.receive,
-                    receive_live=self.line.receive_live,
-                    session_expected=self.journal.newest > 0,
-                    before_connect=self.broker.release_unacknowledged if self.broker else None,
-                    on_state=partial(self._broker_changed, name, str(address)),
-                    now_ns=self.now_ns,
-                )
-            )
-        unreachable: list[str] = []
-        for inlet in self.inlets:
-            try:
-                await inlet.try_out()
-            except BrokerUnreachable as error:
-                unreachable.append(str(error))
-                self._broker_changed(inlet.name, str(inlet.broker), "disconnected", str(error))
-        if len(unreachable) == len(self.inlets):
-            raise BrokerUnreachable("\n".join(unreachable))
-
     # What the line and the parts call.
 
     def _device_of(self, site: str, device_id: str) -> Device | None:
         return self.roster.find(site, device_id)
 
-    def _publish_alarm(self, topic: str, payload: bytes, retain: bool) -> bool:
-        taken = [inlet.publisher.publish(topic, payload, retain=retain) for inlet in self.inlets]
-        return all(taken)
+    def _publish(self, topic: str, payload: bytes, retain: bool = False) -> bool:
+        return self.brokers.publish(topic, payload, retain)
 
     def _provisioned(self, site: str, device_id: str) -> Provisioned:
         entry = self.registry.device(site, device_id)
@@ -420,17 +384,7 @@ class Hub:
     def _durable(self, taken: Taken) -> None:
         for rejection in taken.batch.rejections:
             self.metrics.rejected(rejection.reason)
-        for inlet in self.inlets:
-            device = self.roster.find(inlet.canary.site, inlet.canary.name)
-            if device is not None and device in taken.devices:
-                for owner, reading in zip(taken.devices, taken.batch.readings, strict=True):
-                    if owner is device:
-                        inlet.canary.durable(reading.time_ns)
-
-    def _publish(self, topic: str, payload: bytes) -> bool:
-        # Nobody knows at which broker a device listens: every one is told.
-        taken = [inlet.publisher.publish(topic, payload) for inlet in self.inlets]
-        return all(taken)
+        self.brokers.durable(taken)
 
     # States of the parts.
 
@@ -459,41 +413,18 @@ class Hub:
             text=f"Store {name} is unreachable: {reason}",
         )
 
-    def _broker_changed(self, name: str, address: str, state: State, text: str) -> None:
-        connected = state in ("connected", "session-lost")
-        if state == "session-lost":
-            log.error("%s: %s", address, text)
-        self.upkeep.note(
-            f"broker-{name}",
-            "ok" if connected else "down",
-            "devices reach the hub" if connected else "no device reaches the hub through it",
-            condition=f"broker_unreachable_{name}",
-            text=f"Broker {address}: {text}",
-            priority="high",
-        )
-
-    def _embedded_broker_changed(self, state: str, text: str) -> None:
-        (log.info if state == "running" else log.error)("%s", text)
-
     # What time brings.
 
     async def _beat(self) -> None:
         """Send a heartbeat when a canary has crossed from every broker and its alarm came out."""
-        if self.inlets and all(inlet.crossed for inlet in self.inlets) and self.alarms.works():
-            for inlet in self.inlets:
-                inlet.crossed = False
-            lag_s = max(inlet.canary.lag_s for inlet in self.inlets)
-            storing = all(inlet.storing for inlet in self.inlets)
-            self.stream.heartbeat(self.now_ns(), storing=storing, lag_s=lag_s)
+        if self.alarms.works() and self.brokers.crossed():
+            brokers = self.brokers
+            self.stream.heartbeat(self.now_ns(), storing=brokers.storing, lag_s=brokers.lag_s)
 
     async def _tick(self) -> None:
         now_ns = self.now_ns()
         self.registry.refresh(now_ns)
-        since = [inlet.listening_since_ns for inlet in self.inlets]
-        listening = [since_ns for since_ns in since if since_ns is not None]
-        # A device is blamed for silence only while every broker could have brought its messages.
-        listening_since_ns = max(listening) if len(listening) == len(since) and listening else None
-        self.alarms.tick(self.roster.known(), listening_since_ns)
+        self.alarms.tick(self.roster.known(), self.brokers.listening_since_ns)
         self.diagnostics.flush(now_ns)
         self.whereabouts.tick(now_ns)
         for group, node in self.births.requests(now_ns):

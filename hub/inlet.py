@@ -11,6 +11,11 @@ from hub.mqtt.session import BrokerAddress, Deliver, Session, State
 from hub.roster import Roster
 
 
+def client_id(name: str) -> str:
+    """Return the client id of a hub's session: the broker keeps messages for it while the hub is away."""
+    return f"wardhub-{name}"
+
+
 class Inlet:
     """Connects the line to one broker.
 
@@ -48,7 +53,7 @@ class Inlet:
         """Hub time since which the session stands; None while it doesn't."""
         self.session = Session(
             broker,
-            client_id=f"wardhub-{name}",
+            client_id=client_id(name),
             filters=filters,
             deliver=receive,
             session_expected=session_expected,

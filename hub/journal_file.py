@@ -151,7 +151,8 @@ class JournalFile:
         return JournalError(
             f"the journal {self.path} is damaged ({what.splitlines()[0]}). It may hold readings that no store"
             " has, so the hub won't start without a decision:"
-            f" `sqlite3 {self.path} .recover | sqlite3 new.db` saves what can be read;"
+            f" `sqlite3 {self.path} .dump | sed 's/^ROLLBACK.*/COMMIT;/' | sqlite3 new.db` saves what can be"
+            " read;"
             " moving the file with its -wal and -shm aside starts an empty journal"
         )
 

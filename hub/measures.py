@@ -55,7 +55,7 @@ def _measure_brokers(hub: "Hub") -> None:
     metrics = hub.metrics
 
     def inlets(read: str) -> dict[str, float]:
-        return {inlet.name: float(getattr(inlet.session, read)) for inlet in hub.inlets}
+        return {inlet.name: float(getattr(inlet.session, read)) for inlet in hub.brokers.inlets}
 
     metrics.gauge(
         "hub_broker_connected", "1 while the session stands.", lambda: inlets("connected"), "broker"
@@ -70,13 +70,13 @@ def _measure_brokers(hub: "Hub") -> None:
     metrics.gauge(
         "hub_broker_behind_seconds",
         "For how long no canary has crossed the line and been acknowledged.",
-        lambda: {inlet.name: inlet.behind_s() for inlet in hub.inlets},
+        lambda: {inlet.name: inlet.behind_s() for inlet in hub.brokers.inlets},
         "broker",
     )
     metrics.gauge(
         "hub_live_lane_open",
         "1 while alarms are fed past a session that is behind.",
-        lambda: {inlet.name: float(inlet.lane.is_open) for inlet in hub.inlets},
+        lambda: {inlet.name: float(inlet.lane.is_open) for inlet in hub.brokers.inlets},
         "broker",
     )
 

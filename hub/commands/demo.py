@@ -122,7 +122,7 @@ async def _greet(hub: Hub, beds: int) -> None:
         f"\n  a ward of {beds} simulated beds is up\n"
         f"  page    {hub.url}/ (user demo, password {password})\n"
         f"  API     {hub.url}/api/v1\n"
-        f"  broker  {hub.inlets[0].broker}\n"
+        f"  broker  {hub.brokers.inlets[0].broker}\n"
         f"  token   {token}\n\n"
         f"  values and alarms as they come:\n"
         f'  curl -N -H "Authorization: Bearer {token}" {hub.url}/api/v1/stream\n',
@@ -161,7 +161,8 @@ async def _simulators(
     hub: Hub, beds: int, seconds: float, acked: Path
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """Run `ward-sims ward` against the hub's broker, and end it with the context."""
-    url = hub.broker.url if hub.broker is not None else str(hub.inlets[0].broker)
+    brokers = hub.brokers
+    url = brokers.embedded.url if brokers.embedded is not None else str(brokers.inlets[0].broker)
     command = [sys.executable, "-m", "device_sims.cli", "ward", "--broker", url, "--beds", str(beds)]
     command += ["--waveforms", "1", "--acked-log", str(acked), "--json"]
     if seconds:

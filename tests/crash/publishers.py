@@ -57,7 +57,7 @@ class Publishers:
                         self.acknowledged[name].add(waiting[:2])
                         waiting = None
                         await asyncio.sleep(self._period_s)
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.05)
 
 
 def _reading(seq: int) -> tuple[int, int, bytes]:

@@ -151,7 +151,7 @@ url = "{victoria.url}"
         publishers.stop()
         await publishing
     await hub.drained()
-    await _compare(folder, hub, publishers, result, say)
+    await compare(folder, hub, publishers, result, say)
     missing = await _missing_in_victoria(victoria, publishers)
     say(f"VictoriaMetrics lacks {missing}")
     result.lost += missing
@@ -219,7 +219,7 @@ async def backlog(folder: Path, size: Size, result: Result, say: Say) -> None:
         left = size.backlog - await asyncio.to_thread(hub.metric, "hub_durable_readings_total")
         _note(probe, result, say, f"the backlog drained ({max(0, left):.0f} left at the end)")
         await hub.drained(300)
-        await _compare(folder, hub, published, result, say)
+        await compare(folder, hub, published, result, say)
 
 
 def _note(probe: AlarmProbe, result: Result, say: Say, while_: str) -> None:
@@ -233,7 +233,7 @@ def _note(probe: AlarmProbe, result: Result, say: Say, while_: str) -> None:
     )
 
 
-async def _compare(folder: Path, hub: HubProcess, publishers: Publishers, result: Result, say: Say) -> None:
+async def compare(folder: Path, hub: HubProcess, publishers: Publishers, result: Result, say: Say) -> None:
     """Stop the hub and let another process read its DuckDB file."""
     hub.stop()
     file = folder / "hub" / "series.duckdb"

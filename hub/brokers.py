@@ -1,0 +1,171 @@
+"""The brokers that a hub reads from: the embedded one or those of the settings, an inlet each."""
+
+import logging
+from collections.abc import Coroutine, Iterable, Sequence
+from contextlib import AsyncExitStack
+from functools import partial
+
+from hub.canary import Canary
+from hub.clock import Now
+from hub.inlet import Inlet, client_id
+from hub.intake import Taken
+from hub.mqtt.broker import EmbeddedBroker
+from hub.mqtt.broker_settings import BrokerSettings
+from hub.mqtt.session import BrokerAddress, BrokerUnreachable, Session, State
+from hub.pipeline import Line
+from hub.roster import Roster
+from hub.upkeep import Upkeep
+
+log = logging.getLogger(__name__)
+
+
+class Brokers:
+    """Reaches every broker, and knows whether what devices publish there comes through."""
+
+    def __init__(
+        self,
+        addresses: Sequence[BrokerAddress],
+        embedded: BrokerSettings,
+        *,
+        hub: str,
+        site: str,
+        filters: Sequence[str],
+        line: Line,
+        roster: Roster,
+        upkeep: Upkeep,
+        now_ns: Now,
+    ) -> None:
+        """`embedded` is what the hub's own broker is told, which is started where there are no addresses."""
+        self.embedded: EmbeddedBroker | None = None
+        """The hub's own broker, where no other is set."""
+        if not addresses:
+            self.embedded = EmbeddedBroker(embedded, on_state=_tell_embedded)
+        self.inlets: list[Inlet] = []
+        """One a broker; made by `start`."""
+        self._addresses = tuple(addresses)
+        self._settings = embedded
+        self._hub = hub
+        self._site = site
+        self._filters = filters
+        self._line = line
+        self._roster = roster
+        self._upkeep = upkeep
+        self._now_ns = now_ns
+
+    async def start(self, stack: AsyncExitStack, *, session_expected: bool) -> None:
+        """Make the inlets. Raises BrokerUnreachable if no broker can be had, BrokerRefused if one refuses."""
+        addresses = self._addresses
+        if self.embedded is not None:
+            await self._subscribe_first()
+            await self.embedded.start()
+            stack.push_async_callback(self.embedded.stop)
+            addresses = (self.embedded.address,)
+        for number, address in enumerate(addresses):
+            self.inlets.append(self._inlet(number, address, session_expected))
+        unreachable: list[str] = []
+        for inlet in self.inlets:
+            try:
+                await inlet.try_out()
+            except BrokerUnreachable as error:
+                unreachable.append(str(error))
+                self._changed(inlet.name, str(inlet.broker), "disconnected", str(error))
+        if len(unreachable) == len(self.inlets):
+            raise BrokerUnreachable("\n".join(unreachable))
+
+    def runs(self) -> list[Coroutine[None, None, None]]:
+        """Return what must run: the embedded broker's watch and every inlet."""
+        watches: list[Coroutine[None, None, None]] = [] if self.embedded is None else [self.embedded.run()]
+        return [*watches, *(inlet.run(self._roster) for inlet in self.inlets)]
+
+    def publish(self, topic: str, payload: bytes, retain: bool = False) -> bool:
+        """Publish at every broker: nobody knows where a device listens. False where a queue is full."""
+        taken = [inlet.publisher.publish(topic, payload, retain=retain) for inlet in self.inlets]
+        return all(taken)
+
+    def durable(self, taken: Taken) -> None:
+        """Note the canaries among readings that are durable and acknowledged."""
+        for canary in self._canaries():
+            device = self._roster.find(canary.site, canary.name)
+            if device is not None and device in taken.devices:
+                for owner, reading in zip(taken.devices, taken.batch.readings, strict=True):
+                    if owner is device:
+                        canary.durable(reading.time_ns)
+
+    def crossed(self) -> bool:
+        """Tell whether a canary has crossed from every broker since the last time this was so."""
+        if not self.inlets or not all(inlet.crossed for inlet in self.inlets):
+            return False
+        for inlet in self.inlets:
+            inlet.crossed = False
+        return True
+
+    @property
+    def lag_s(self) -> float:
+        """From sending to telling, of the slowest of the newest canaries."""
+        return max(canary.lag_s for canary in self._canaries())
+
+    @property
+    def storing(self) -> bool:
+        """Whether what comes from every broker is journalled and acknowledged in time."""
+        return all(inlet.storing for inlet in self.inlets)
+
+    @property
+    def listening_since_ns(self) -> int | None:
+        """Since when every broker could bring messages, hub time; None while one can't.
+
+        Only so long may a device be blamed for its silence.
+        """
+        since = [inlet.listening_since_ns for inlet in self.inlets]
+        known = [since_ns for since_ns in since if since_ns is not None]
+        return max(known) if known and len(known) == len(since) else None
+
+    def _canaries(self) -> Iterable[Canary]:
+        return (inlet.canary for inlet in self.inlets)
+
+    async def _subscribe_first(self) -> None:
+        """Make the hub's session at a new embedded broker before any device can reach it.
+
+        A broker keeps messages for a session that it knows. Without this, what a quick device published
+        between the broker's first start and the hub's first subscription would be acknowledged and kept for
+        nobody.
+        """
+        if self._settings.data_dir.joinpath("jetstream").exists():
+            return
+        unseen = self._settings.model_copy(update={"port": 0, "host": "127.0.0.1"})
+        async with EmbeddedBroker(unseen) as broker:
+            await Session(
+                broker.address, client_id=client_id(self._hub), filters=self._filters, deliver=lambda _: None
+            ).connect_once()
+
+    def _inlet(self, number: int, address: BrokerAddress, session_expected: bool) -> Inlet:
+        name = self._hub if number == 0 else f"{self._hub}-{number + 1}"
+        self._upkeep.expect(f"broker-{name}", "down", "not connected yet", required=number == 0)
+        return Inlet(
+            address,
+            name=name,
+            site=self._site,
+            filters=self._filters,
+            receive=self._line.receive,
+            receive_live=self._line.receive_live,
+            session_expected=session_expected,
+            before_connect=self.embedded.release_unacknowledged if self.embedded else None,
+            on_state=partial(self._changed, name, str(address)),
+            now_ns=self._now_ns,
+        )
+
+    def _changed(self, name: str, address: str, state: State, text: str) -> None:
+        connected = state in ("connected", "session-lost")
+        if state == "session-lost":
+            log.error("%s: %s", address, text)
+        self._upkeep.note(
+            f"broker-{name}",
+            "ok" if connected else "down",
+            "devices reach the hub" if connected else "no device reaches the hub through it",
+            condition=f"broker_unreachable_{name}",
+            text=f"Broker {address}: {text}",
+            priority="high",
+        )
+
+
+def _tell_embedded(state: str, text: str) -> None:
+    (log.info if state == "running" else log.error)("%s", text)
