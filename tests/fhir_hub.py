@@ -11,6 +11,7 @@ import httpx
 from fastapi import FastAPI
 
 from hub.alarms.alarm import Alarm
+from hub.alarms.early_warning import Assessment
 from hub.alarms.log import EventLog
 from hub.alarms.records import Records
 from hub.api.app import create_api
@@ -72,6 +73,8 @@ class FhirHub:
     clock: Clock
     interface: FhirInterface
     journal: Journal
+    assessments: dict[str, list[Assessment]]
+    """Early warning scores by patient."""
     rows: int = 0
 
     async def write(self, *readings: Reading, waveforms: tuple[Waveform, ...] = ()) -> None:
@@ -184,6 +187,7 @@ async def fhir_hub(folder: Path, ward: dict | None = None) -> AsyncIterator[Fhir
             now_ns=lambda: clock.ns,
         )
         records: dict[tuple[str, str], Device] = {}
+        assessments: dict[str, list[Assessment]] = {}
         fhir = FhirServices(
             hub="hub-1",
             registry=registry,
@@ -194,11 +198,24 @@ async def fhir_hub(folder: Path, ward: dict | None = None) -> AsyncIterator[Fhir
             find_device=lambda site, device: records.get((site, device)),
             now_ns=lambda: clock.ns,
             exports=folder / "exports",
+            scores=lambda patient: assessments.get(patient, []),
         )
         interface = FhirInterface(fhir, journal)
         await interface.start()
         stack.push_async_callback(interface.stop)
         api = create_api(services, fhir=interface)
         yield FhirHub(
-            api, services, fhir, registry, store, log, tokens, ledger, records, clock, interface, journal
+            api,
+            services,
+            fhir,
+            registry,
+            store,
+            log,
+            tokens,
+            ledger,
+            records,
+            clock,
+            interface,
+            journal,
+            assessments,
         )

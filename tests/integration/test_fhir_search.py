@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 import pytest
 import pytest_asyncio
 
+from hub.alarms.early_warning import Assessment
+from hub.alarms.news2 import Inputs, score
 from hub.fhir.observation import groups_in
 from hub.fhir.validate import validate
 from hub.model import Waveform
@@ -284,6 +286,37 @@ async def test_waveforms_are_found_by_code_alone_and_read_by_id(hub, ehr):
     assert one.json() == found[0]
     assert not [one for one in await pages(ehr, "/Observation", patient=ann) if "valueSampledData" in one]
     assert (await search(ehr, "/Observation", patient=ann, code="131330", _summary="count"))["total"] == 5
+
+
+async def test_early_warning_scores_are_found_by_their_code_and_read_by_id(hub, ehr):
+    ann = await hub.admit("Ann", "icu-01")
+    full = Inputs(
+        respiratory_rate=16,
+        spo2=96,
+        on_oxygen=False,
+        systolic=120,
+        pulse=95,
+        consciousness="A",
+        temperature=37.0,
+    )
+    hub.assessments[ann] = [
+        Assessment(NOW - 3 * MINUTE, score(Inputs(respiratory_rate=26)), {}, {}),
+        Assessment(NOW - 2 * MINUTE, None, {}, {}, "NEWS2 is not for use in pregnancy"),
+        Assessment(NOW - MINUTE, score(full), {}, {}),
+    ]
+    code = "http://snomed.info/sct|1104051000000101"
+    for order in ("date", "-date"):
+        found = await pages(ehr, "/Observation", patient=ann, code=code, _count="1", _sort=order)
+        assert len(found) == 2
+        assert all(validate(one) == [] for one in found)
+    assert found[0]["valueInteger"] == 1
+    assert found[0]["encounter"]["reference"].startswith("Encounter/stay-")
+    assert "valueInteger" not in found[1]
+    assert (await ehr.get(f"/Observation/{found[0]['id']}")).json() == found[0]
+    assert (await ehr.get("/Observation/news2..x..y")).status_code == 404
+    recent = await search(ehr, "/Observation", patient=ann, code=code, date="ge2026-11-24T02:41:30Z")
+    assert recent["total"] == 1
+    assert not await pages(ehr, "/Observation", code=code)
 
 
 async def test_everything_holds_the_stay_the_devices_and_all_observations_once(ward):

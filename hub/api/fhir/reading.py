@@ -8,7 +8,7 @@ from msgspec import json
 from starlette.requests import Request
 from starlette.responses import Response
 
-from hub.api.fhir import directory, kinds, observations
+from hub.api.fhir import directory, kinds, observations, scores
 from hub.api.fhir.access import AuditedRoute, Caller, Known, allow
 from hub.api.fhir.errors import wrong
 from hub.api.fhir.http import base_of, documented, read_answer, respond, wants_json
@@ -84,6 +84,9 @@ async def post_observations(request: Request, fhir: Fhir, who: Known) -> Respons
 async def read_observation(request: Request, fhir: Fhir, who: Known, id: str) -> Response:  # noqa: A002 - as FHIR names it
     """One Observation by id."""
     allow(who, "Observation", "r")
+    if id.startswith(scores.KIND + ".."):
+        resource, request.state.patient = await scores.read(fhir, id)
+        return read_answer(request, encode(resource), resource["meta"]["versionId"])
     content, request.state.patient = await observations.read(fhir, id)
     return read_answer(request, content, json.decode(content)["meta"]["versionId"])
 
@@ -168,6 +171,8 @@ async def _observations(request: Request, fhir: FhirServices, who: Caller, query
         return respond(searchset(base_of(request), found, links, len(found)))
     selection = await select(fhir, query)
     _note(request, selection)
+    if scores.asked(query):
+        return await _scores(request, fhir, query, selection)
     return await _page(request, fhir, query, selection, "Observation")
 
 
@@ -195,6 +200,24 @@ async def _page(
     total = await observations.count(fhir, selection) if query.one("_total") == "accurate" else None
     included = await _included(fhir, query, page)
     return respond(searchset(base, [*head, *(one.entry for one in page), *included], links, total))
+
+
+async def _scores(request: Request, fhir: FhirServices, query: Query, selection: Selection) -> Response:
+    """Return scores, a page at a time; the cursor is how many were told."""
+    found = await scores.search(fhir, query, selection.patients)
+    if observations.direction_of(query) == "oldest":
+        found.reverse()
+    cursor = query.one("_cursor")
+    start = 0 if cursor is None else int(unseal(fhir.key, cursor)[0])
+    links = [("self", link(base_of(request), "Observation", query.items, cursor))]
+    if query.counts_only:
+        return respond(searchset(base_of(request), [], links, len(found)))
+    page = found[start : start + query.count]
+    if start + len(page) < len(found):
+        after = seal(fhir.key, [start + len(page)])
+        links.append(("next", link(base_of(request), "Observation", query.items, after)))
+    entries = [Entry("Observation", one["id"], encode(one)) for one in page]
+    return respond(searchset(base_of(request), entries, links, len(found)))
 
 
 async def _included(fhir: FhirServices, query: Query, page: Sequence[Found]) -> list[Entry]:

@@ -119,8 +119,12 @@ async def select(services: FhirServices, query: Query) -> Selection:
         name: group for name, group in groups.items() if PARAMETERS[group.members[0]].kind != "waveform"
     }
     narrowed = len(numeric) < sum(PARAMETERS[one.members[0]].kind != "waveform" for one in GROUPS.values())
+    if start_ns >= end_ns:
+        spans = []
+    elif not (by_code and waves):
+        spans = await _parted(services, spans)
     return Selection(
-        spans=await _parted(services, spans) if start_ns < end_ns else [],
+        spans=spans,
         groups=numeric,
         tests=tests,
         waveforms=waves if by_code else [],
@@ -132,7 +136,7 @@ async def select(services: FhirServices, query: Query) -> Selection:
 
 
 async def _parted(services: FhirServices, spans: Iterable[Span]) -> list[Span]:
-    """Cut spans behind the newest reading that the hub knows of, or behind the present.
+    """Cut spans of readings behind the newest that the hub knows of, or behind the present.
 
     Stores look for the newest from the end of a span on, and there is rarely anything from the future: what
     clocks were wrong about, and is looked for once.

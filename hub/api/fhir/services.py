@@ -1,6 +1,6 @@
 """What the FHIR interface needs of the hub, as interfaces."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from secrets import token_bytes
@@ -9,6 +9,7 @@ from typing import Annotated, Protocol, TypeVar
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
+from hub.alarms.early_warning import Assessment
 from hub.alarms.log import EventLog
 from hub.api.fhir.absence import Absence
 from hub.api.fhir.ledger import Ledger
@@ -70,6 +71,8 @@ class FhirServices:
     """Folder for the files of $export."""
     key: bytes = field(default_factory=lambda: token_bytes(32))
     """Signs access tokens and cursors; a new one each start."""
+    scores: Callable[[str], Sequence[Assessment]] = lambda _: ()
+    """Returns the early warning scores that are kept of a patient, oldest first."""
     absence: Absence = field(default_factory=Absence)
 
 
