@@ -37,7 +37,14 @@ TopicOption = Annotated[
 
 @app.command("list")
 def list_definitions(*, config: ConfigOption = None) -> None:
-    """List the definitions that the hub would load, with the topics that they take."""
+    """List the definitions that the hub would load, with the topics that they take.
+
+    For example:
+
+        hub devices list
+
+        hub devices list --config /etc/wardhub/hub.toml
+    """
     catalog = catalog_or_fail(config)
     table = Table("definition", "topics", "interval (s)")
     for name, definition in catalog.definitions.items():

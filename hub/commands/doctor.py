@@ -14,11 +14,12 @@ from rich.console import Console
 from hub.commands.outcome import FAILED
 from hub.commands.run import ConfigOption, settings_or_fail
 from hub.devices.catalog import Catalog
+from hub.devices.problem import DefinitionErrors
 from hub.doctor import probe_clock, probe_disk, probe_registry, probe_store
 from hub.finding import Finding, Level
 from hub.mqtt.broker import BrokerFailed, EmbeddedBroker
 from hub.mqtt.probe import probe_broker
-from hub.settings import Settings
+from hub.settings import Settings, SettingsInvalid
 
 _MARKS: dict[Level, str] = {
     "ok": "[green]ok     [/]",
@@ -78,13 +79,16 @@ async def _embedded(settings: Settings, messages: int) -> list[Finding]:
     """Try an embedded broker like the hub's, in a folder and on a port of its own."""
     with tempfile.TemporaryDirectory(prefix="wardhub-doctor-") as folder:
         like = settings.embedded_broker.model_copy(update={"port": 0, "host": "127.0.0.1"})
-        filters = [*Catalog.load(settings.definitions).filters, "wardhub/probe/#"]
         try:
+            filters = [*Catalog.load(settings.definitions).filters, "wardhub/probe/#"]
             async with EmbeddedBroker(like.of_broker(Path(folder), filters)) as broker:
                 return await probe_broker(
                     broker.address, messages=messages, before_connect=broker.release_unacknowledged
                 )
-        except BrokerFailed as error:
+        except DefinitionErrors as error:
+            means = "The hub does not start."
+            return [Finding("definitions", "error", str(error), means, "Change what the text names.")]
+        except (BrokerFailed, SettingsInvalid) as error:
             return [Finding("broker: start", "error", str(error), "No device is heard.", "See the text.")]
 
 

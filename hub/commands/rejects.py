@@ -75,6 +75,10 @@ def replay(
     """Run rejects again with the definitions of now. What is accepted is stored and leaves the rejects.
 
     A running hub uses new definitions after a restart. Exit code 1 when some are rejected again.
+
+    For example:
+
+        hub rejects replay --device mon-1
     """
 
     async def use(journal: Journal, settings: Settings) -> tuple[int, int]:

@@ -42,7 +42,12 @@ def create(
 
 @app.command("list")
 def list_tokens(*, config: ConfigOption = None) -> None:
-    """List all tokens ever made; secrets are kept nowhere."""
+    """List all tokens ever made; secrets are kept nowhere.
+
+    For example:
+
+        hub token list
+    """
     table = Table("name", "role", "made", "expires", "last used", "revoked")
     for token in _with_tokens(config, lambda tokens: tokens.entries()):
         moments = (token.created_ns, token.expires_ns, token.last_used_ns, token.revoked_ns)
@@ -52,7 +57,12 @@ def list_tokens(*, config: ConfigOption = None) -> None:
 
 @app.command()
 def revoke(name: str, *, config: ConfigOption = None) -> None:
-    """End a token at once."""
+    """End a token at once.
+
+    For example:
+
+        hub token revoke ward-screen-1
+    """
     _with_tokens(config, lambda tokens: tokens.revoke(name))
 
 

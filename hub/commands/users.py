@@ -52,26 +52,48 @@ def add(
 
 @app.command()
 def password(name: str, *, password_file: PasswordFileOption = None, config: ConfigOption = None) -> None:
-    """Give a person another password; their sessions end."""
+    """Give a person another password; their sessions end.
+
+    For example:
+
+        hub user password anna.berg
+
+        hub user password anna.berg --password-file - < secret.txt
+    """
     secret = _password(password_file)
     _with_users(config, lambda users: users.change(name, password=secret))
 
 
 @app.command()
 def role(name: str, role: str, *, config: ConfigOption = None) -> None:
-    """Give a person another role; their sessions end."""
+    """Give a person another role; their sessions end.
+
+    For example:
+
+        hub user role anna.berg biomed
+    """
     _with_users(config, lambda users: users.change(name, role=role))
 
 
 @app.command()
 def remove(name: str, *, config: ConfigOption = None) -> None:
-    """Remove a person; their sessions end."""
+    """Remove a person; their sessions end.
+
+    For example:
+
+        hub user remove anna.berg
+    """
     _with_users(config, lambda users: users.remove(name))
 
 
 @app.command("list")
 def list_users(*, config: ConfigOption = None) -> None:
-    """List everybody."""
+    """List everybody.
+
+    For example:
+
+        hub user list
+    """
     table = Table("name", "full name", "role", "added", "changed")
     for user in _with_users(config, lambda users: users.entries()):
         table.add_row(user.name, user.full_name, user.role, *map(_day, (user.created_ns, user.changed_ns)))
