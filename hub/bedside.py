@@ -63,7 +63,7 @@ class Bedside:
             device.time_ns = reading.time_ns
         else:
             # Late, or another channel of the device at the same time: only what nothing newer is known of.
-            reading = _news(device, reading)
+            reading = news(device, reading)
             if not reading.values and not reading.exceptions:
                 return
         if received_ns - reading.time_ns <= self._backlog_ns:
@@ -84,7 +84,8 @@ class Bedside:
         self._conditions.status(device, status, status.received_ns)
 
 
-def _news(device: Device, reading: Reading) -> Reading:
+def news(device: Device, reading: Reading) -> Reading:
+    """Return what of a late reading, or of another channel's, nothing newer is known of."""
     latest = device.latest_in(reading.channel)
 
     def is_news(name: str) -> bool:

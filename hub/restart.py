@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from hub.alarms.alarm import Alarm
 from hub.alarms.conditions import Conditions
+from hub.bedside import news
 from hub.device import Device
 from hub.duplicates import Duplicates
 from hub.live import Live
@@ -54,12 +55,17 @@ class Resumption:
             index = self._roster.index(reading.site, reading.device, reading.channel)
             self._duplicates.seen(index, reading.device_time_ns, reading.seq)
             device = self._roster.recall(reading.site, reading.device)
-            if device is not None and reading.time_ns > device.time_ns:
+            if device is not None:
                 self._reading(device, reading)
 
     def _reading(self, device: Device, reading: Reading) -> None:
-        device.time_ns = reading.time_ns
-        device.received_ns = reading.received_ns
+        device.received_ns = max(device.received_ns, reading.received_ns)
+        if reading.time_ns > device.time_ns:
+            device.time_ns = reading.time_ns
+        else:  # as when it came: late, or another channel of the device at the same time
+            reading = news(device, reading)
+            if not reading.values and not reading.exceptions:
+                return
         if reading.device_time_ns:
             # An adopted offset is the same to the millisecond from one reading to the next; the difference
             # of a reading that was taken at receipt is not.

@@ -9,7 +9,7 @@ from hub.alarms.alarm import Alarm, AlarmEvent
 from hub.alarms.conditions import Conditions
 from hub.alarms.limits import DEFAULTS, limit_set
 from hub.alarms.signals import Place, Responder, Signals
-from hub.bedside import Bedside
+from hub.bedside import Bedside, news
 from hub.clock import SECOND_NS
 from hub.device import Device
 from hub.intake import Taken, empty_batch
@@ -187,14 +187,18 @@ class AlarmWard:
         for event in present:
             self.conditions.restore(self.devices[event.alarm.device], event.alarm)
         kept = self._durable[: len(self._durable) - redelivered]
-        for reading in kept:  # as hub.restart does with what the journal holds
-            device = self.devices[reading.device]
+        for known in kept:  # as hub.restart does with what the journal holds
+            device, reading = self.devices[known.device], known
+            device.received_ns = max(device.received_ns, reading.received_ns)
             if reading.time_ns > device.time_ns:
-                device.time_ns, device.received_ns = reading.time_ns, reading.received_ns
-                young = max(self.hub_ns, reading.received_ns) - reading.time_ns <= BACKLOG_NS
-                if young:
-                    self.conditions.observe(device, reading, self.hub_ns)
-                self.live.update(device, reading)
+                device.time_ns = reading.time_ns
+            else:
+                reading = news(device, reading)
+            if not reading.values and not reading.exceptions:
+                continue
+            if max(self.hub_ns, reading.received_ns) - reading.time_ns <= BACKLOG_NS:
+                self.conditions.observe(device, reading, self.hub_ns)
+            self.live.update(device, reading)
         again, self._durable = self._durable[len(kept) :], kept
         for reading in again:
             self.reads(reading.device, reading.values, reading.exceptions, reading.time_ns, reading.channel)
