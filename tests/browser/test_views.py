@@ -6,6 +6,7 @@ import os
 import pytest
 from conftest import AXE, ROOT
 from devices import Device
+from PIL import Image
 from playwright.sync_api import expect
 
 VIEWS = {
@@ -66,12 +67,11 @@ def test_axe_finds_nothing_at_the_door_in_the_settings_and_on_a_phone(station, s
 
 
 def test_pictures_of_every_view(station, ward, alarms):
-    image = pytest.importorskip("PIL.Image", reason="pictures are compressed with Pillow: pip install pillow")
     PICTURES.mkdir(parents=True, exist_ok=True)
 
     def keep(page, name):
         page.wait_for_timeout(2500)
-        with image.open(io.BytesIO(page.screenshot())) as picture:
+        with Image.open(io.BytesIO(page.screenshot())) as picture:
             picture.convert("RGB").save(PICTURES / f"{name}.webp", quality=82, method=6)
 
     page = station(user=None, size=(1280, 800), color_scheme="dark")
