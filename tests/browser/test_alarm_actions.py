@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
-from devices import Device
 from playwright.sync_api import expect
+
+from tests.browser.pretend_device import Device
 
 
 @pytest.fixture

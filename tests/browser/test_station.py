@@ -5,9 +5,10 @@ import signal
 import time
 
 import pytest
-from conftest import BEDS, PASSWORD, sign_in
-from devices import Device
 from playwright.sync_api import expect
+
+from tests.browser.pretend_device import Device
+from tests.browser.real_ward import BEDS, PASSWORD, sign_in
 
 NO_VALUE = "\u2013 \u2013"
 FULL_HOUR = (

@@ -4,10 +4,11 @@ import io
 import os
 
 import pytest
-from conftest import AXE, ROOT
-from devices import Device
 from PIL import Image
 from playwright.sync_api import expect
+
+from tests.browser.pretend_device import Device
+from tests.browser.real_ward import AXE, ROOT
 
 VIEWS = {
     "ward": ("#/", "ward"),
