@@ -1,6 +1,6 @@
 """From ids to what they stand for, and whose a device's readings were."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from msgspec import Struct
 
@@ -8,7 +8,7 @@ from hub.api.fhir.errors import missing
 from hub.api.fhir.services import FhirServices, Registry
 from hub.fhir.device import device_id
 from hub.fhir.encounter import Chain, chains
-from hub.fhir.ids import device_key, resource_id
+from hub.fhir.ids import device_key, parts_of, resource_id
 from hub.fhir.observation import NOBODY, Attribution
 from hub.ward.model import FOREVER, DeviceEntry, NotInRegistry, PatientEntry, StayEntry
 
@@ -23,26 +23,24 @@ class Span(Struct, frozen=True):
     attribution: Attribution
 
 
-class Devices:
-    """The devices as the registry had them at one time, by the ids of FHIR."""
-
-    def __init__(self, entries: Iterable[DeviceEntry]) -> None:
-        self.entries = list(entries)
-        self._by_id = {device_id(one.site, one.id): one for one in self.entries}
-        self._by_key = {device_key(one.site, one.id): one for one in self.entries}
-
-    def by_id(self, text: str) -> DeviceEntry | None:
-        """Return the device of a Device id."""
-        return self._by_id.get(text)
-
-    def by_key(self, text: str) -> DeviceEntry | None:
-        """Return the device of an Observation id's key."""
-        return self._by_key.get(text)
+async def device(registry: Registry, text: str) -> DeviceEntry | None:
+    """Return the device of a Device id; from memory, unless the id is a hash."""
+    parts = parts_of(text)
+    if parts is not None:
+        return registry.device(*parts) if len(parts) == 2 else None
+    for entry in await registry.devices():
+        if device_id(entry.site, entry.id) == text:
+            return entry
+    return None
 
 
-async def devices(services: FhirServices) -> Devices:
-    """Return the devices as of now."""
-    return Devices(await services.registry.devices())
+async def device_by_key(services: FhirServices, key: str) -> DeviceEntry | None:
+    """Return the device of an Observation id's key."""
+    if key not in services.device_keys:
+        entries = await services.registry.devices()
+        services.device_keys.clear()
+        services.device_keys.update({device_key(one.site, one.id): one for one in entries})
+    return services.device_keys.get(key)
 
 
 async def patient(registry: Registry, text: str) -> PatientEntry:

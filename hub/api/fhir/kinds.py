@@ -191,7 +191,7 @@ async def _devices(services: FhirServices, _query: Query) -> list[Resource]:
 
 
 async def _device(services: FhirServices, text: str) -> Resource:
-    entry = (await directory.devices(services)).by_id(text)
+    entry = await directory.device(services.registry, text)
     if entry is None:
         raise missing(f"there is no Device {text[:64]}")
     known = await services.ledger.identifiers("Device")
@@ -235,14 +235,13 @@ async def _metrics(services: FhirServices, query: Query) -> list[Resource]:
 
 
 async def _metric(services: FhirServices, text: str) -> Resource:
-    known = await directory.devices(services)
     parts = parts_of(text)
     if parts is not None and len(parts) in (3, 4) and parts[2] in GROUPS:
-        entry = known.by_id(resource_id(parts[0], parts[1]))
+        entry = services.registry.device(parts[0], parts[1])
         if entry is not None:
             return metric(services, entry, GROUPS[parts[2]], *parts[3:])
     elif parts is None:
-        for entry in known.entries:  # the id is a hash: of a long device id
+        for entry in await services.registry.devices():  # the id is a hash: of a long device id
             for group in GROUPS.values():
                 if resource_id(entry.site, entry.id, group.name) == text:
                     return metric(services, entry, group)

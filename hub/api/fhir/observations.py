@@ -41,7 +41,7 @@ async def read(services: FhirServices, text: str) -> tuple[bytes, str | None]:
     parsed = parse_observation_id(text)
     entry = None
     if parsed is not None and parsed.group in GROUPS:
-        entry = (await directory.devices(services)).by_key(parsed.device)
+        entry = await directory.device_by_key(services, parsed.device)
     if parsed is None or entry is None:
         raise missing(f"there is no Observation {text[:64]}")
     group = GROUPS[parsed.group]

@@ -7,12 +7,12 @@ from typing import Final
 from msgspec import Struct
 
 from hub.api.fhir import directory
-from hub.api.fhir.directory import Devices, Span
+from hub.api.fhir.directory import Span
 from hub.api.fhir.errors import wrong
 from hub.api.fhir.query import Query, TokenText, prefixed, tokens_of
 from hub.api.fhir.services import FhirServices
 from hub.fhir.codes import GROUPS, Group, category, concept
-from hub.fhir.ids import resource_id
+from hub.fhir.ids import parts_of, resource_id
 from hub.fhir.observation import metric_id
 from hub.model import Reading
 from hub.vocabulary import PARAMETERS, UCUM_SYSTEM
@@ -191,12 +191,19 @@ async def _spans(
     start_ns, end_ns = within
     if subjects is None and query.every("encounter"):
         return await _of_encounters(services, query, start_ns, end_ns)
-    known = await directory.devices(services)
-    named = subjects if subjects is not None else _named_devices(query, known)
-    if named is None and len(known.entries) > FEWEST:
-        text = "this asks for every device of the hub: give patient, subject, encounter or device"
-        raise wrong("too-costly", text, "patient", status=403)
-    return await _of_devices(services, known, named, start_ns, end_ns)
+    named = subjects if subjects is not None else _named_devices(query)
+    if named is None:
+        entries = await services.registry.devices()
+        if len(entries) > FEWEST:
+            text = "this asks for every device of the hub: give patient, subject, encounter or device"
+            raise wrong("too-costly", text, "patient", status=403)
+    else:
+        found = [await directory.device(services.registry, text) for text in sorted(named)]
+        entries = [entry for entry in found if entry is not None]
+    spans: list[Span] = []
+    for entry in entries:
+        spans += await directory.spans_of_device(services.registry, entry.site, entry.id, start_ns, end_ns)
+    return spans
 
 
 def _subjects(query: Query) -> tuple[set[str] | None, set[str] | None]:
@@ -221,16 +228,6 @@ def _subjects(query: Query) -> tuple[set[str] | None, set[str] | None]:
     return patients, devices
 
 
-async def _of_devices(
-    services: FhirServices, known: Devices, ids: set[str] | None, start_ns: int, end_ns: int
-) -> list[Span]:
-    entries = known.entries if ids is None else [one for text in sorted(ids) if (one := known.by_id(text))]
-    found: list[Span] = []
-    for entry in entries:
-        found += await directory.spans_of_device(services.registry, entry.site, entry.id, start_ns, end_ns)
-    return found
-
-
 async def _of_encounters(services: FhirServices, query: Query, start_ns: int, end_ns: int) -> list[Span]:
     found: list[Span] = []
     for text in sorted({one for choices in query.references("encounter", "Encounter") for _, one in choices}):
@@ -242,17 +239,19 @@ async def _of_encounters(services: FhirServices, query: Query, start_ns: int, en
     return found
 
 
-def _named_devices(query: Query, known: Devices) -> set[str] | None:
-    """Return the devices whose metrics are asked for; None where the search names none."""
+def _named_devices(query: Query) -> set[str] | None:
+    """Return the Device ids of what is asked for; None where the search names none."""
     named: set[str] | None = None
     for choices in query.references("device", "DeviceMetric", "Device"):
-        found = {text for kind, text in choices if kind == "Device"}
-        metrics = {text for kind, text in choices if kind == "DeviceMetric"}
-        if metrics:
-            for entry in known.entries:
-                own = resource_id(entry.site, entry.id)
-                if any(text.startswith((own + "..", "..")) for text in metrics):
-                    found.add(own)
+        found = set()
+        for kind, text in choices:
+            parts = parts_of(text) or ()
+            if kind == "Device":
+                found.add(text)
+            elif len(parts) > 2:
+                found.add(resource_id(*parts[:2]))
+            else:
+                raise wrong("not-supported", "this id is too long to search by: give the Device", "device")
         named = found if named is None else named & found
     return named
 

@@ -38,6 +38,7 @@ class Registry(Protocol):
     def version(self) -> int: ...  # noqa: D102 - as in Registry, here and below
     def placement(self, site: str, device: str) -> Placement: ...  # noqa: D102
     def beds(self) -> list[BedEntry]: ...  # noqa: D102
+    def device(self, site: str, device: str) -> DeviceEntry | None: ...  # noqa: D102
     async def wards(self) -> list[WardEntry]: ...  # noqa: D102
     async def devices(self) -> list[DeviceEntry]: ...  # noqa: D102
     async def patients(self) -> list[PatientEntry]: ...  # noqa: D102
@@ -73,6 +74,8 @@ class FhirServices:
     """Signs access tokens and cursors; a new one each start."""
     scores: Callable[[str], Sequence[Assessment]] = lambda _: ()
     """Returns the early warning scores that are kept of a patient, oldest first."""
+    device_keys: dict[str, DeviceEntry] = field(default_factory=dict)
+    """By the key in Observation ids: the devices as `directory` last saw them."""
     absence: Absence = field(default_factory=Absence)
 
 
