@@ -147,6 +147,7 @@ class Hub:
         self.backlog_ns = round(settings.line.backlog_s * settings.clock.time_scale * SECOND_NS)
         self.whereabouts = Whereabouts(
             placement=self.registry.placement,
+            find=self.roster.find,
             recall=self.roster.recall,
             conditions=self.conditions,
             tell=self._moved,

@@ -40,14 +40,17 @@ class Whereabouts:
         self,
         *,
         placement: Callable[[str, str], Placement],
+        find: Callable[[str, str], Device | None],
         recall: Callable[[str, str], Device | None],
         conditions: Conditions,
         tell: TellMoved,
         backlog_ns: int,
         tuning: Tuning | None = None,
     ) -> None:
+        """`find` looks up a device's record, `recall` makes it where there is none."""
         self.places = Places()
         self._placement = placement
+        self._find = find
         self._recall = recall
         self._conditions = conditions
         self._tell = tell
@@ -128,7 +131,9 @@ class Whereabouts:
     def _set(
         self, about: Whereabout, condition: str, present: bool, text: str, priority: Priority, now_ns: int
     ) -> None:
-        device = self._recall(about.position.site, about.position.beacon)
+        # Only a beacon that alarms gets a record among the devices; most never do.
+        known = self._recall if present else self._find
+        device = known(about.position.site, about.position.beacon)
         if device is None or (not present and ("", condition) not in device.conditions):
             return
         self._conditions.technical(device, condition, present, text, now_ns, priority)

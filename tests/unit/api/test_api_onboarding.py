@@ -31,6 +31,7 @@ def api(hospital, catalog):
     conditions = Conditions(lambda _device: hospital.alarms.rules, lambda *_: None)
     whereabouts = Whereabouts(
         placement=hospital.registry.placement,
+        find=lambda _site, _device: None,
         recall=lambda site, device: Device(site, device, "main", "native", 0.0),
         conditions=conditions,
         tell=lambda *_: None,

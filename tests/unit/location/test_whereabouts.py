@@ -63,6 +63,7 @@ class Hospital:
         self.placements = {("main", PATIENT): Placement("icu", "icu-01", "pt-1", "adult")}
         self.found = Whereabouts(
             placement=lambda site, device: self.placements.get((site, device), UNPLACED),
+            find=lambda site, device: self.devices.get((site, device)),
             recall=self.recall,
             conditions=self.alarms,
             tell=lambda moved, about: self.moved.append((moved, about)),
@@ -141,6 +142,11 @@ def test_an_asset_that_leaves_its_ward_alarms_and_comes_back(hospital):
 def test_staff_go_where_they_will(hospital):
     hospital.hear("gw-2", "AC233F000003", 0)
     assert hospital.alarms.told == []
+
+
+def test_a_beacon_that_never_alarms_is_no_device(hospital):
+    hospital.hear("gw-1", PATIENT, 0)
+    assert hospital.devices == {}
 
 
 def test_a_backlog_of_sightings_moves_nothing_and_alarms_nobody(hospital):
