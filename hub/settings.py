@@ -242,12 +242,20 @@ class Settings(BaseSettings):
             raise ValueError(f"{zone!r} is no time zone; use a name such as Asia/Shanghai or Europe/Berlin")
         return str(ZoneInfo(zone))
 
+    @field_validator("broker_url")
+    @classmethod
+    def _usable_url(cls, url: str | None) -> str | None:
+        try:
+            if url:
+                BrokerAddress(url=url)
+        except ValidationError as error:
+            raise ValueError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
+        return url
+
     @model_validator(mode="after")
     def _agree(self) -> Self:
         if self.broker_url and self.brokers:
             raise ValueError("give broker_url or brokers, not both")
-        if self.broker_url:
-            BrokerAddress(url=self.broker_url)
         names = [store.name for store in self.stores]
         if not names:
             raise ValueError('stores: name at least one, for instance kind = "duckdb"')

@@ -262,6 +262,8 @@ def _parameter_table(name: str, table: dict[str, Any]) -> schema.ParameterTable:
         raise ValueError(unknown(name))
     if parameter.coded is not None:
         raise ValueError(f"{name} is coded; limits are for numbers, use a table [coded.{name}]")
+    if parameter.kind == "waveform":
+        raise ValueError(f"{name} is a waveform; limits are for numbers")
     return schema.ParameterTable.model_validate(table)
 
 
