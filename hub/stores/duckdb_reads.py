@@ -17,7 +17,7 @@ DeviceId = tuple[str, str]
 _FEW = 8
 """So many times are read one by one; more are read with what lies between them."""
 _ALL = 2**62
-_SHORT_NS = 1_000_000_000
+_SHORT_NS = 600_000_000_000
 """For less, finding out which columns are empty takes longer than fetching them."""
 
 

@@ -161,14 +161,23 @@ async def _search(hub: HubProcess) -> None:
     """Ask for the newest 20 Observations of one device after another, SEARCHES_PER_S times a second."""
     async with httpx.AsyncClient(base_url=f"{hub.url}/fhir", headers=hub.headers, timeout=30) as client:
         devices = [one["resource"]["id"] for one in (await client.get("/Device?_count=200")).json()["entry"]]
-        number, due = 0, time.monotonic()
         running: set[asyncio.Task[None]] = set()
-        while True:
-            number, due = number + 1, due + 1 / SEARCHES_PER_S
-            if len(running) < MOST_RUNNING:
-                device = devices[number % len(devices)]
-                request = client.get(f"/Observation?device=Device/{device}&_count=20")
-                task = asyncio.create_task(_answered(request))
-                running.add(task)
-                task.add_done_callback(running.discard)
-            await asyncio.sleep(max(0.0, due - time.monotonic()))
+        try:
+            await _ask(client, devices, running)
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+
+
+async def _ask(client: httpx.AsyncClient, devices: list[str], running: set[asyncio.Task[None]]) -> None:
+    number, due = 0, time.monotonic()
+    while True:
+        number, due = number + 1, due + 1 / SEARCHES_PER_S
+        if len(running) < MOST_RUNNING:
+            device = devices[number % len(devices)]
+            request = client.get(f"/Observation?device=Device/{device}&_count=20")
+            task = asyncio.create_task(_answered(request))
+            running.add(task)
+            task.add_done_callback(running.discard)
+        await asyncio.sleep(max(0.0, due - time.monotonic()))

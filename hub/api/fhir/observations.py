@@ -100,7 +100,7 @@ def _chunk(selection: Selection, expected: int) -> int:
     if not selection.groups:
         return 0
     # Of one or two devices all at once: every look costs a millisecond or more, a reading some microseconds.
-    return max(64, min(5_000, 2 * expected // max(2, len(selection.spans)) + 32))
+    return max(16, min(5_000, 2 * expected // max(2, len(selection.spans)) + 2))
 
 
 def _entries(item: Item, span: Span, selection: Selection) -> Iterator[tuple[str, Entry]]:

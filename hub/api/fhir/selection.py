@@ -33,6 +33,8 @@ PARAMETERS_OF_SEARCH: Final = (
 FEWEST: Final = 500
 """Devices that one search may walk: more take a patient, a device or an encounter."""
 
+_BEYOND: Final = -1
+"""Stands for the time beyond the newest reading that the hub has heard."""
 _DAY_NS: Final = 86_400_000_000_000
 _QUANTITY: Final = re.compile(r"-?\d{1,12}(?:\.(\d{1,9}))?(?:[eE][+-]?\d{1,2})?")
 
@@ -150,8 +152,14 @@ async def _parted(services: FhirServices, spans: Iterable[Span]) -> list[Span]:
             found.append(span)
             continue
         found.append(Span(span.site, span.device, span.start_ns, cut_ns, span.attribution))
+        # What the hub hears from now on is before the cut: it need not be looked for again each time.
+        key = (span.site, span.device, _BEYOND, frozenset[str]())
+        if record is not None and services.absence.holds(key, services.now_ns()):
+            continue
         if await services.store.readings(span.site, span.device, cut_ns, span.end_ns, 1):
             found.append(Span(span.site, span.device, cut_ns, span.end_ns, span.attribution))
+        elif span.end_ns > services.now_ns():
+            services.absence.note(key, services.now_ns())
     return found
 
 
