@@ -153,9 +153,10 @@ class Station {
     let pause = 250;
     while (!signal.aborted) {
       const heard = await this.#read(signal).catch(() => false);
-      if (signal.aborted || this.refused) return;
+      if (signal.aborted) return;
       this.#watch.close(performance.now());
-      pause = heard ? 250 : Math.min(pause * 2, 2000);
+      // Refused: the page asks who is signed in; where somebody still is, the stream goes on.
+      pause = heard ? 250 : this.refused ? 2000 : Math.min(pause * 2, 2000);
       await new Promise((go) => setTimeout(go, pause * (0.5 + Math.random())));
     }
   }
