@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from hub.ending import end
 from hub.mqtt.session import Session
 
 log = logging.getLogger(__name__)
@@ -63,5 +64,4 @@ class LiveLane:
     async def _close(self) -> None:
         lane, self._lane = self._lane, None
         if lane is not None:
-            lane.cancel()
-            await asyncio.gather(lane, return_exceptions=True)
+            await end(lane)

@@ -3,10 +3,17 @@
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 ROOT = Path(__file__).parent.parent
 IN_CI = os.environ.get("CI") == "true"
+
+# How long an example takes says nothing here: the machine is shared.
+hypothesis.settings.register_profile(
+    "wardhub", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("wardhub")
 
 
 @pytest.fixture(scope="session")

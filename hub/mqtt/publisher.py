@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import aiomqtt
 
+from hub.ending import end
 from hub.mqtt.address import BrokerAddress, BrokerRefused
 from hub.mqtt.packets import Will
 from hub.mqtt.topics import check_topic
@@ -131,9 +132,7 @@ class Publisher:
                     await client.publish(will.topic, will.payload, will.qos, will.retain, timeout=1)
                 raise
             finally:
-                sending.cancel()
-                lost.cancel()
-                await asyncio.gather(sending, lost, return_exceptions=True)
+                await end(sending, lost)
 
     async def _send_queue(self, client: aiomqtt.Client) -> None:
         if self._will and self._birth:
