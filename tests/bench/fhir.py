@@ -8,11 +8,12 @@ from pathlib import Path
 from statistics import median
 
 import httpx
+import psutil
 
 from hub.fhir.observation import Attribution, groups_in, observation
 from hub.model import Reading
 from hub.stores.duckdb import DuckDBStore
-from tests.bench.whole import DEVICES, _finish, _generator
+from tests.bench.whole import DEVICES, _cpu_s, _finish, _generator
 from tests.crash.hub_process import HubProcess
 from tests.fhir_check import model
 from tests.fhir_hub import MINUTE, NOW, SECOND, fhir_hub, vitals
@@ -23,7 +24,7 @@ SEARCHES_PER_S = 20
 MOST_RUNNING = 40
 """Searches that wait for their answer at once; beyond it the next ones are left out."""
 FAN_IN = 100_000
-ROUNDS = 2
+ROUNDS = 3
 _VITALS = {
     "heart_rate": 72.0,
     "spo2": 97.0,
@@ -128,7 +129,8 @@ async def measure_ingest(folder: Path) -> dict[str, float]:
     await hub.ready()
     await _finish(await _generator(hub.broker_url, count=2 * DEVICES))
     await hub.drained()
-    quiet, searched = [], []
+    quiet: list[tuple[float, float]] = []
+    searched: list[tuple[float, float]] = []
     for _ in range(ROUNDS):
         quiet.append(await _throughput(hub))
         searching = asyncio.create_task(_search(hub))
@@ -137,20 +139,30 @@ async def measure_ingest(folder: Path) -> dict[str, float]:
         with contextlib.suppress(asyncio.CancelledError):
             await searching
     hub.stop()
-    drop = 100 * (1 - max(searched) / max(quiet))
-    return {"ingest_drop_percent": drop, "ingest_messages_per_s": max(quiet)}
+    fastest, fastest_searched = max(rate for rate, _ in quiet), max(rate for rate, _ in searched)
+    cpu, cpu_searched = min(cpu for _, cpu in quiet), min(cpu for _, cpu in searched)
+    return {
+        "ingest_drop_percent": 100 * (1 - fastest_searched / fastest),
+        # As above, but in CPU time of the hub: what other work on the machine doesn't blur.
+        "ingest_cpu_drop_percent": 100 * (1 - cpu / cpu_searched),
+        "ingest_messages_per_s": fastest,
+    }
 
 
-async def _throughput(hub: HubProcess) -> float:
+async def _throughput(hub: HubProcess) -> tuple[float, float]:
+    """Return messages/s until all are durable, and CPU microseconds of the hub for each."""
+    process = psutil.Process(hub.pid)
+    cpu_before_s = _cpu_s(process)
     before = hub.metric("hub_durable_readings_total")
     began = time.monotonic()
     load = asyncio.create_task(_finish(await _generator(hub.broker_url, count=FAN_IN)))
     while hub.metric("hub_durable_readings_total") - before < FAN_IN:
         await asyncio.sleep(0.05)
     took_s = time.monotonic() - began
+    cpu_s = _cpu_s(process) - cpu_before_s
     await load
     await hub.drained()
-    return FAN_IN / took_s
+    return FAN_IN / took_s, cpu_s / FAN_IN * 1e6
 
 
 async def _answered(request: Awaitable[httpx.Response]) -> None:
