@@ -327,7 +327,9 @@ def _lines(file: Path, error: ValidationError) -> list[str]:
     lines = []
     for one in error.errors():
         # The tag of a store's kind is part of pydantic's path but no key of the file.
-        keys = [str(part) for part in one["loc"] if part not in ("duckdb", "influxdb", "victoriametrics", "fhir")]
+        keys = [
+            str(part) for part in one["loc"] if part not in ("duckdb", "influxdb", "victoriametrics", "fhir")
+        ]
         message = one["msg"].removeprefix("Value error, ")
         if one["type"] == "extra_forbidden":
             message = "no such setting; see docs/reference/settings.md"

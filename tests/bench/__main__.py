@@ -71,7 +71,9 @@ async def _measure(measure: Measure, folder: Path) -> dict[str, float]:
 def _print(figures: dict[str, float]) -> None:
     table = Table("figure", "measured", "aim")
     for name, value in figures.items():
-        decoding = ("<= 15" if name == "decode_us_native" else "< 60") if name.startswith("decode_us_") else ""
+        decoding = (
+            ("<= 15" if name == "decode_us_native" else "< 60") if name.startswith("decode_us_") else ""
+        )
         table.add_row(name, f"{value:.4g}", AIMS.get(name, decoding))
     Console().print(table)
     print(
