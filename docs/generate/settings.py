@@ -87,16 +87,22 @@ def _type(annotation: Any) -> str:
         return " or ".join(dict.fromkeys(names))
     if origin is tuple:
         return f"list of {_type(get_args(annotation)[0])}"
-    if isinstance(annotation, type):
-        if issubclass(annotation, BaseModel):
-            return "table"
-        if annotation is SecretStr:
-            return "text, secret"
-        if issubclass(annotation, Path):
-            return "path"
-        names = {str: "text", int: "whole number", float: "number", bool: "true or false"}
-        return names.get(annotation, annotation.__name__)
-    return str(annotation)
+    return _plain(annotation) if isinstance(annotation, type) else str(annotation)
+
+
+def _plain(annotation: type) -> str:
+    if issubclass(annotation, BaseModel):
+        return "table"
+    if issubclass(annotation, Path):
+        return "path"
+    names = {
+        str: "text",
+        int: "whole number",
+        float: "number",
+        bool: "true or false",
+        SecretStr: "text, secret",
+    }
+    return names.get(annotation, annotation.__name__)
 
 
 def _default(field: FieldInfo) -> str:

@@ -16,7 +16,7 @@ from hub.mqtt.session import Delivery, Session
 _QUIET_S = 3.0
 """When nothing has come for so long, nothing more will."""
 _TWO_BATCHES = 2000
-"""What the line journals at once is 1,000 messages at most: one such batch fills while the other is written."""
+"""The line journals 1,000 messages at once at most: one such batch fills while the other is written."""
 _WINDOW = 200
 """Messages of the probe that wait for their PUBACK."""
 _ROUND_TRIPS = 50
