@@ -15,6 +15,8 @@ from rich.table import Table
 
 from tests.bench.alarms import measure_alarms
 from tests.bench.decoders import measure_decoders
+from tests.bench.export import measure_export
+from tests.bench.fhir import measure_fhir
 from tests.bench.line import measure_line
 from tests.bench.plain import measure_plain
 from tests.bench.size import measure_size
@@ -31,6 +33,10 @@ AIMS = {
     "rss_mb_10k_devices": "< 400",
     "bytes_per_value": "<= 2",
     "location_us_per_sighting": "<= 10",
+    "fhir_render_us": "<= 25",
+    "fhir_search_1000_ms": "< 150",
+    "fhir_lastn_ms": "< 20",
+    "ingest_drop_percent": "< 5",
 }
 Measure = Callable[[Path], Awaitable[dict[str, float]]]
 PARTS: dict[str, Measure] = {
@@ -42,6 +48,8 @@ PARTS: dict[str, Measure] = {
     "nats": lambda folder: measure_throughput(folder, "nats"),
     "mosquitto": lambda folder: measure_throughput(folder, "mosquitto"),
     "plain": measure_plain,
+    "fhir": measure_fhir,
+    "export": measure_export,
 }
 
 
