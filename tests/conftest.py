@@ -32,3 +32,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if IN_CI and skipped and session.exitstatus == pytest.ExitCode.OK:
         reporter.write_line(f"CI=true and {len(skipped)} tests were left out: that is a failure", red=True)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the browser's tests run last: its driver keeps an event loop of its own in the main thread."""
+    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
