@@ -2,6 +2,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import aiomqtt
 import pytest
@@ -162,6 +163,29 @@ async def test_a_publisher_that_is_cancelled_while_it_connects_ends(
     async with embedded_broker(tmp_path) as broker:
         task = asyncio.create_task(Publisher(broker.address, client_id="hub-out").run())
         await connecting.wait()
+        task.cancel()
+        done, _ = await asyncio.wait({task}, timeout=10)
+        assert done == {task}
+        assert task.cancelled()
+
+
+async def test_a_publisher_that_is_cancelled_while_it_publishes_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publishing = asyncio.Event()
+
+    class Swallowing(aiomqtt.Client):
+        async def publish(self, *args: Any, **settings: Any) -> None:
+            publishing.set()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(3600)
+
+    monkeypatch.setattr(aiomqtt, "Client", Swallowing)
+    async with embedded_broker(tmp_path) as broker:
+        publisher = Publisher(broker.address, client_id="hub-out")
+        publisher.publish("a/b", b"1")
+        task = asyncio.create_task(publisher.run())
+        await publishing.wait()
         task.cancel()
         done, _ = await asyncio.wait({task}, timeout=10)
         assert done == {task}
