@@ -17,6 +17,8 @@ from hub.ward.registry import Registry
 log = logging.getLogger(__name__)
 
 TRIM_S = 10.0
+FULL_S = 0.5
+"""How often a full journal is trimmed: devices wait for it."""
 EXPIRE_S = 3600.0
 DAY_NS = 86_400 * SECOND_NS
 
@@ -52,7 +54,7 @@ class Housekeeping:
 
     async def _trim(self) -> None:
         while True:
-            await asyncio.sleep(TRIM_S)
+            await self._until_trim_is_due()
             await self._journal.trim(self._now_ns())
             try:
                 await finish_erasures(
@@ -65,6 +67,15 @@ class Housekeeping:
                 )
             except (RegistryUnavailable, StoreUnavailable, LedgerUnavailable) as error:
                 log.debug("erasures wait: %s", error)
+
+    async def _until_trim_is_due(self) -> None:
+        """Wait for TRIM_S, or for a moment while the journal is full: then what stores have makes room."""
+        waited_s = 0.0
+        while waited_s < TRIM_S:
+            await asyncio.sleep(FULL_S)
+            waited_s += FULL_S
+            if self._journal.state == "full":
+                return
 
     async def _expire(self) -> None:
         while True:

@@ -67,6 +67,9 @@ def main() -> None:
     if "plain_cpu_us_per_message" in figures and "hub_cpu_us_per_message" in figures:
         ratio = figures["plain_cpu_us_per_message"] / figures["hub_cpu_us_per_message"]
         figures["plain_way_cpu_ratio"] = ratio
+    if "plain_cpu_us_per_message" in figures and "line_us_per_message" in figures:
+        ratio = figures["plain_cpu_us_per_message"] / figures["line_us_per_message"]
+        figures["plain_way_line_cpu_ratio"] = ratio
     _print(figures)
     if given.json:
         given.json.write_text(json.dumps(figures, indent=2) + "\n")
