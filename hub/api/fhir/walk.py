@@ -1,5 +1,6 @@
 """Readings and waveforms of several devices in order of time, page by page, forwards or backwards."""
 
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from heapq import heappop, heappush
 from typing import Literal
@@ -69,7 +70,7 @@ def _begins(span: Span, direction: Direction) -> int:
     return span.start_ns if direction == "oldest" else 1 - span.end_ns
 
 
-class _Source:
+class _Source(ABC):
     """What one span holds, read piece by piece."""
 
     def __init__(self, store: Store, span: Span, direction: Direction, start: Key | None) -> None:
@@ -96,9 +97,9 @@ class _Source:
         kept = [one for one in found if start is None or key_of(one, self._direction) >= start]
         self._ready = sorted(kept, key=lambda one: key_of(one, self._direction), reverse=True)
 
+    @abstractmethod
     async def _read(self) -> Sequence[Item]:
         """Read the next piece, and note where the one after it begins."""
-        raise NotImplementedError
 
 
 class _Readings(_Source):
