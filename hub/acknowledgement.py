@@ -14,7 +14,10 @@ from hub.mqtt.session import Delivery, Session
 log = logging.getLogger(__name__)
 
 GATHER_S = 0.004
-"""How long a delivery waits for others before it goes to the journal. Alarms don't wait for it."""
+"""When nothing has come for so long, what was gathered goes to the journal. Alarms don't wait for it, nor do
+devices: the broker has acknowledged to them already."""
+LONGEST_GATHER_S = 0.02
+"""The first delivery waits no longer than this."""
 GATHER_MESSAGES = 1000
 MAX_PENDING_BYTES = 32 << 20
 """Payloads taken from brokers and not yet durable; beyond it the hub takes no more for a while."""
@@ -84,10 +87,20 @@ class Acknowledgement:
         """Let deliveries that come within a few milliseconds share a row of the journal and its fsync."""
         if self._gathered is None:
             self._gathered = _Gathered()
-            get_running_loop().call_later(GATHER_S, self._write, self._gathered)
+            loop = get_running_loop()
+            latest_s = loop.time() + LONGEST_GATHER_S
+            loop.call_later(GATHER_S, self._look, self._gathered, 0, latest_s)
         self._gathered.add(delivery, taken)
         if self._gathered.messages >= GATHER_MESSAGES:
             self._write(self._gathered)
+
+    def _look(self, gathered: "_Gathered", messages: int, latest_s: float) -> None:
+        """Write when nothing has been added since the last look, or at the latest; else look again."""
+        loop = get_running_loop()
+        if gathered.messages == messages or loop.time() + GATHER_S > latest_s:
+            self._write(gathered)
+        else:
+            loop.call_later(GATHER_S, self._look, gathered, gathered.messages, latest_s)
 
     def _write(self, gathered: "_Gathered") -> None:
         """Hand what was gathered to the journal, once."""

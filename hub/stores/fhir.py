@@ -140,6 +140,8 @@ class FhirStore:
         # The drain begins again at `position` or its own cursor: what waited comes again.
         self._waiting.clear()
         self._count = self._row = 0
+        # The first look decides where alarms begin: one that is raised while the first row is sent is sent.
+        await self._ward.alarms(1)
         if self._session is None:
             import aiohttp  # 10 MB: only a hub that sends pays for it
 

@@ -65,7 +65,7 @@ class PushedWard:
         return self._identifiers[patient]
 
     async def alarms(self, limit: int) -> list[AlarmEvent]:
-        """Return the next alarm events that are not yet sent."""
+        """Return the next alarm events that are not yet sent; none that was before the first call."""
         events = self._log
         after = await self._ledger.position(_PUSHED)
         if after is None or after > events.last_sequence:
