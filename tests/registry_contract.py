@@ -48,8 +48,9 @@ def ward_file(**more: object) -> WardFile:
             "site": {"id": "main"},
             "ward": [
                 {"id": "icu", "name": "Intensive care", "beds": ["icu-1", "icu-2"], "area": "north"},
-                {"id": "med", "beds": ["med-1"], "rooms": {"Room 4": ["med-1"]}},
+                {"id": "med", "beds": ["med-1"]},
             ],
+            "zone": [{"id": "room-4", "ward": "med", "beds": ["med-1"]}],
             "device": [
                 {"id": "mon-1", "definition": "native", "bed": "icu-1", "interval_s": 1},
                 {"id": "mon-2", "definition": "native", "bed": "icu-2"},

@@ -19,6 +19,7 @@ from hub.api import (
     page,
     places,
     rejects,
+    rooms,
     scores,
     sign_in,
     streams,
@@ -41,7 +42,7 @@ Times are RFC 3339 in UTC. Values are in the vocabulary's units; a value that ca
 """
 
 _TAGS = [
-    {"name": "places", "description": "Wards and beds, with current values."},
+    {"name": "places", "description": "Wards, beds with current values, floor plans, beacons."},
     {"name": "patients", "description": "Patients by surrogate id."},
     {"name": "devices", "description": "Devices, their readings and waveforms."},
     {"name": "trends", "description": "Parameters over time."},
@@ -85,6 +86,8 @@ _SHAPES: list[type[Struct]] = [
     locations.Locations,
     Bed,
     ProblemDetails,
+    rooms.Plan,
+    rooms.Plans,
     scores.BedScores,
     sign_in.SessionAnswer,
 ]
@@ -138,6 +141,7 @@ def create_api(
     # Fixed paths first: /devices/unassigned is no device.
     for part in (
         places,
+        rooms,
         locations,
         streams,
         devices,

@@ -12,6 +12,7 @@ from hub.alarms.log import EventLog
 from hub.alarms.system import AlarmSystem
 from hub.knocks import Knocks
 from hub.live import Live
+from hub.location.places import Places
 from hub.location.whereabouts import Whereabouts
 from hub.metrics import Metrics
 from hub.rejects import Rejected
@@ -168,6 +169,11 @@ class Services:
     """Where beacons are; None where nobody follows them."""
     alarms: AlarmSystem | None = None
     """What people do about alarms; None where only looking is possible."""
+
+    @property
+    def places(self) -> Places:
+        """The zones of the ward file; none where nobody follows beacons."""
+        return Places() if self.whereabouts is None else self.whereabouts.places
 
 
 async def services_of(connection: HTTPConnection) -> Services:

@@ -8,6 +8,8 @@ from msgspec import Struct
 from hub.ward.wardfile import WardFile
 
 OwnerKind = Literal["patient", "staff", "asset", "unknown"]
+Outline = tuple[tuple[float, float], ...]
+"""Corners in metres, in order; x to the right, y downwards. Empty where nobody drew it."""
 
 
 class Zone(Struct, frozen=True):
@@ -17,8 +19,11 @@ class Zone(Struct, frozen=True):
     name: str
     ward: str | None
     """None for what belongs to no ward: a lift, the way out."""
-    forbidden: bool
+    forbidden: bool = False
     """Whether a patient's beacon there is an alarm."""
+    gateways: tuple[str, ...] = ()
+    beds: tuple[str, ...] = ()
+    outline: Outline = ()
 
 
 class Owner(Struct, frozen=True):
@@ -39,13 +44,22 @@ class Places:
 
     def __init__(self, ward_file: WardFile | None = None) -> None:
         self.site = "" if ward_file is None else ward_file.site.id
+        self.name = "" if ward_file is None else ward_file.site.name or ward_file.site.id
         self.zones: dict[str, Zone] = {}
         self._zone_of: dict[str, str] = {}
         self._owners: dict[str, Owner] = {}
         if ward_file is None:
             return
         for zone in ward_file.zone:
-            self.zones[zone.id] = Zone(zone.id, zone.name or zone.id, zone.ward, zone.forbidden)
+            self.zones[zone.id] = Zone(
+                id=zone.id,
+                name=zone.name or zone.id,
+                ward=zone.ward,
+                forbidden=zone.forbidden,
+                gateways=tuple(zone.gateways),
+                beds=tuple(zone.beds),
+                outline=zone.outline,
+            )
             self._zone_of |= dict.fromkeys(zone.gateways, zone.id)
         for beacon in ward_file.beacon:
             self._owners[canonical(beacon.id)] = Owner(beacon.kind, beacon.name, beacon.ward)
@@ -57,6 +71,10 @@ class Places:
     def zone(self, zone: str | None) -> Zone | None:
         """Return a zone by its id."""
         return None if zone is None else self.zones.get(zone)
+
+    def zones_of(self, site: str, ward: str | None) -> list[Zone]:
+        """Return the zones of a ward, in the file's order; with None those of no ward."""
+        return [zone for zone in self.zones.values() if zone.ward == ward] if site == self.site else []
 
     def owner(self, site: str, beacon: str) -> Owner:
         """Return whom a beacon belongs to."""

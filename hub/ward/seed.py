@@ -41,8 +41,8 @@ def _wards(session: Session, ward_file: WardFile) -> None:
         session.merge(WardRow(site=site.id, id=ward.id, name=ward.name or ward.id, area=ward.area or ward.id))
     session.flush()
     known = {row.id: row for row in session.scalars(select(BedRow).where(BedRow.site == site.id))}
+    room_of = {bed: zone.id for zone in ward_file.zone for bed in zone.beds}
     for ward in ward_file.ward:
-        room_of = {bed: room for room, beds in ward.rooms.items() for bed in beds}
         for bed in ward.beds:
             row = known.get(bed)
             if row is None:

@@ -32,6 +32,8 @@ TopicId = Annotated[str, StringConstraints(pattern=_TOPIC_ID)]
 DeviceId = Annotated[str, StringConstraints(pattern=_DEVICE_ID)]
 """Wider than a topic's: a gateway's payload may name a device by its address."""
 Text = Annotated[str, StringConstraints(min_length=1, max_length=128, strip_whitespace=True)]
+Metres = Annotated[float, Field(ge=0, le=10_000, allow_inf_nan=False)]
+Length = Annotated[float, Field(gt=0, le=10_000, allow_inf_nan=False)]
 
 _EXPECTED = {
     _TOPIC_ID: "1 to 64 letters, digits, _ or -",
@@ -79,8 +81,6 @@ class Ward(_Section):
     area: TopicId | None = None
     """Routing hint in the topics of its devices; the ward's id where it is left out."""
     beds: list[TopicId] = Field(min_length=1)
-    rooms: dict[str, list[TopicId]] = {}
-    """Beds by room, where that matters."""
 
     @field_validator("beds", mode="before")
     @classmethod
@@ -123,14 +123,32 @@ class Patient(_Section):
 
 
 class Zone(_Section):
-    """A room, a corridor or a way out, and the gateways that hang there."""
+    """A room, a corridor or a way out: the beds in it, the gateways that hang there, and where it is.
+
+    A rectangle (`x`, `y`, `width`, `height`) or a `polygon`, in metres on the plan of its ward, x to the
+    right and y downwards; where there is neither, the hub lays it out.
+    """
 
     id: TopicId
     name: Text | None = None
     ward: TopicId | None = None
-    gateways: list[DeviceId] = Field(min_length=1)
+    beds: list[TopicId] = []
+    gateways: list[DeviceId] = []
     forbidden: bool = False
     """Whether a patient's beacon there is an alarm."""
+    x: Metres | None = None
+    y: Metres | None = None
+    width: Length | None = None
+    height: Length | None = None
+    polygon: list[tuple[Metres, Metres]] = Field(default=[], max_length=100)
+
+    @property
+    def outline(self) -> tuple[tuple[float, float], ...]:
+        """Return its corners in order; none where the file doesn't draw it."""
+        if self.x is None or self.y is None or self.width is None or self.height is None:
+            return tuple(self.polygon)
+        right, bottom = self.x + self.width, self.y + self.height
+        return ((self.x, self.y), (right, self.y), (right, bottom), (self.x, bottom))
 
 
 class Beacon(_Section):
@@ -172,8 +190,7 @@ class WardFile(_Section):
         )
         yield from _twice("ward", "id", [ward.id for ward in self.ward])
         yield from _twice("device", "id", [device.id for device in self.device])
-        yield from _twice("zone", "id", [zone.id for zone in self.zone])
-        yield from _twice("zone", "gateways", [name for zone in self.zone for name in zone.gateways])
+        yield from self._contradictions_of_zones()
         yield from _twice("beacon", "id", [beacon.id.replace(":", "").upper() for beacon in self.beacon])
         wards = {ward.id for ward in self.ward}
         places: list[Zone | Beacon] = [*self.zone, *self.beacon]
@@ -183,11 +200,6 @@ class WardFile(_Section):
                 yield f"{place.id}: ward {place.ward!r} is none of this file: expected one of {known}"
         yield from _twice("patient", "identifier", [patient.identifier for patient in self.patient])
         yield from _twice("patient", "bed", [patient.bed for patient in self.patient if patient.bed])
-        for ward in self.ward:
-            rooms = [bed for room in ward.rooms.values() for bed in room]
-            yield from _twice(f"ward {ward.id!r}", "rooms: bed", rooms)
-            for bed in sorted(set(rooms) - set(ward.beds)):
-                yield f"ward {ward.id!r}.rooms: bed {bed!r} is not in this ward's beds"
         for device in self.device:
             if device.bed is not None and device.bed not in beds:
                 yield f"device {device.id!r}.bed: expected a bed of a [[ward]], got {device.bed!r}"
@@ -196,6 +208,23 @@ class WardFile(_Section):
         for number, patient in enumerate(self.patient):
             if patient.bed is not None and patient.bed not in beds:
                 yield f"patient[{number}].bed: expected a bed of a [[ward]], got {patient.bed!r}"
+
+    def _contradictions_of_zones(self) -> Iterator[str]:
+        yield from _twice("zone", "id", [zone.id for zone in self.zone])
+        yield from _twice("zone", "gateways", [name for zone in self.zone for name in zone.gateways])
+        yield from _twice("zone", "beds", [bed for zone in self.zone for bed in zone.beds])
+        ward_of = {bed: ward.id for ward in self.ward for bed in ward.beds}
+        for zone in self.zone:
+            rectangle = (zone.x, zone.y, zone.width, zone.height)
+            if any(one is not None for one in rectangle) and (None in rectangle or zone.polygon):
+                yield f"zone {zone.id!r}: expected x, y, width and height together, or a polygon instead"
+            if zone.polygon and len(set(zone.polygon)) < 3:
+                yield f"zone {zone.id!r}.polygon: expected at least three corners, [x, y] in metres"
+            for bed in zone.beds:
+                if bed not in ward_of:
+                    yield f"zone {zone.id!r}.beds: expected beds of a [[ward]], got {bed!r}"
+                elif ward_of[bed] != zone.ward:
+                    yield f"zone {zone.id!r}.ward: expected {ward_of[bed]!r}, the ward of its bed {bed!r}"
 
 
 def load(path: Path, definitions: Collection[str] | None = None) -> WardFile:

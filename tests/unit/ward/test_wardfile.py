@@ -94,8 +94,28 @@ def test_each_line_of_the_error_names_the_file() -> None:
             "ward.id: 'a' is given 2 times: expected once",
         ),
         (
-            {"ward": [{"id": "icu", "beds": ["icu-1"], "rooms": {"4": ["icu-7"]}}]},
-            "ward 'icu'.rooms: bed 'icu-7' is not in this ward's beds",
+            {"zone": [{"id": "room-4", "ward": "icu", "beds": ["icu-7"]}]},
+            "zone 'room-4'.beds: expected beds of a [[ward]], got 'icu-7'",
+        ),
+        (
+            {"zone": [{"id": "room-4", "beds": ["icu-1"]}]},
+            "zone 'room-4'.ward: expected 'icu', the ward of its bed 'icu-1'",
+        ),
+        (
+            {"zone": [{"id": one, "ward": "icu", "beds": ["icu-1"]} for one in ("a", "b")]},
+            "zone.beds: 'icu-1' is given 2 times: expected once",
+        ),
+        (
+            {"zone": [{"id": "a", "x": 0, "y": 0, "width": 4}]},
+            "zone 'a': expected x, y, width and height together, or a polygon instead",
+        ),
+        (
+            {"zone": [{"id": "a", "polygon": [[0, 0], [4, 0], [0, 0]]}]},
+            "zone 'a'.polygon: expected at least three corners, [x, y] in metres",
+        ),
+        (
+            {"zone": [{"id": "a", "x": -1, "y": 0, "width": 4, "height": 4}]},
+            "zone[0].x: Input should be greater than or equal to 0, got -1",
         ),
         (
             {"patient": [{"name": "A", "identifier": "1", "bed": "x-1"}]},
