@@ -6,7 +6,6 @@ until somebody signs in. After `shown_s` it shows nothing more.
 """
 
 import hmac
-import logging
 import secrets
 import time
 from collections.abc import Callable
@@ -18,10 +17,8 @@ from sqlalchemy import delete, select, update
 
 from hub.users import PART, User
 from hub.ward.database import Database, revision
-from hub.ward.model import RegistryUnavailable
+from hub.ward.following import Following
 from hub.ward.tables import SessionRow
-
-logger = logging.getLogger(__name__)
 
 _PREFIX: Final = "ws_"
 _SECOND_NS: Final = 1_000_000_000
@@ -74,7 +71,7 @@ class Sessions:
         self._revision = -1
         self._noted: dict[str, int] = {}
         """When the last touch of a session was written."""
-        self._reachable = True
+        self._following = Following(self._database, PART, "sessions")
 
     async def start(self) -> None:
         """Connect, migrate, load. Raises RegistryUnavailable with what to change."""
@@ -147,21 +144,7 @@ class Sessions:
 
     async def follow(self) -> None:
         """Take over what other processes changed: users removed, sessions ended. Never raises."""
-        try:
-            if await self._database.run(self._stored_revision) != self._revision:
-                await self._load()
-        except RegistryUnavailable as error:
-            if self._reachable:
-                logger.warning("sessions unreachable, going on with those in memory: %s", error)
-            self._reachable = False
-        else:
-            if not self._reachable:
-                logger.warning("sessions reachable again")
-            self._reachable = True
-
-    def _stored_revision(self) -> int:
-        with self._database.reading() as session:
-            return revision(session, PART)
+        await self._following.follow(self._revision, self._load)
 
     async def _load(self) -> None:
         def work() -> tuple[int, dict[str, Session]]:

@@ -12,6 +12,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from hub.ward.database import Database, revision
+from hub.ward.following import Following
 from hub.ward.model import NotInRegistry, RegistryRefused, RegistryUnavailable
 from hub.ward.tables import TokenRow
 
@@ -55,7 +56,7 @@ class Tokens:
         self._by_digest: dict[str, Token] = {}
         self._used_ns: dict[int, int] = {}
         self._noted_ns = 0
-        self._reachable = True
+        self._following = Following(self._database, _PART, "tokens")
 
     async def start(self) -> None:
         """Connect, migrate, load. Raises RegistryUnavailable with what to change."""
@@ -133,23 +134,7 @@ class Tokens:
 
     async def follow(self) -> None:
         """Take over what other processes changed. Call it every second or so; never raises."""
-        try:
-            if await self._database.run(self._stored_revision) != self._revision:
-                await self._load()
-            if self._clock_ns() - self._noted_ns >= _NOTE_EVERY_NS:
-                await self._note_uses()
-        except RegistryUnavailable as error:
-            if self._reachable:
-                logger.warning("tokens unreachable, going on with those in memory: %s", error)
-            self._reachable = False
-        else:
-            if not self._reachable:
-                logger.warning("tokens reachable again")
-            self._reachable = True
-
-    def _stored_revision(self) -> int:
-        with self._database.reading() as session:
-            return revision(session, _PART)
+        await self._following.follow(self._revision, self._load, self._note_due)
 
     async def _load(self) -> None:
         def work() -> tuple[int, dict[str, Token]]:
@@ -162,6 +147,10 @@ class Tokens:
         # Two loads may end in either order; the older state never replaces the newer one.
         if stored >= self._revision:
             self._revision, self._by_digest = stored, by_digest
+
+    async def _note_due(self) -> None:
+        if self._clock_ns() - self._noted_ns >= _NOTE_EVERY_NS:
+            await self._note_uses()
 
     async def _note_uses(self) -> None:
         self._noted_ns = self._clock_ns()

@@ -9,7 +9,8 @@ from typing import Concatenate, Final, ParamSpec, TypeVar
 from sqlalchemy.orm import Session
 
 from hub.ward import changes, erasure, queries
-from hub.ward.database import Database, revision
+from hub.ward.database import Database
+from hub.ward.following import Following
 from hub.ward.model import (
     UNPLACED,
     AgeGroup,
@@ -25,7 +26,6 @@ from hub.ward.model import (
     PeriodKind,
     Placement,
     PlacementEntry,
-    RegistryUnavailable,
     StayEntry,
     WardEntry,
 )
@@ -64,7 +64,7 @@ class Registry:
         self._placements = self._snapshot.placements
         self._devices: dict[Key, DeviceEntry] = {}
         self._unassigned = 0
-        self._reachable = True
+        self._following = Following(self._database, queries.PLACEMENTS, "registry")
         self._full = False
 
     async def start(self) -> None:
@@ -105,17 +105,7 @@ class Registry:
 
     async def follow(self) -> None:
         """Take over what other processes changed. Call it every second or so; never raises."""
-        try:
-            if await self._read(revision, queries.PLACEMENTS) != self._rows.revision:
-                await self._load()
-        except RegistryUnavailable as error:
-            if self._reachable:
-                logger.warning("registry unreachable, going on with what is in memory: %s", error)
-            self._reachable = False
-        else:
-            if not self._reachable:
-                logger.warning("registry reachable again")
-            self._reachable = True
+        await self._following.follow(self._rows.revision, self._load)
 
     # Reads.
 
