@@ -96,6 +96,11 @@ class Device:
             known = self.channels[channel] = {}
         return known
 
+    def every_channel(self) -> Iterator[tuple[str | None, dict[str, Latest]]]:
+        """Yield the newest values of the device itself, under None, and of each of its parts."""
+        yield None, self.latest
+        yield from self.channels.items()
+
     def every_latest(self) -> Iterator[Latest]:
         """Yield the newest value of each parameter of each channel."""
         yield from self.latest.values()

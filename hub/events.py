@@ -58,6 +58,16 @@ class BedValue(Struct, frozen=True, gc=False):
     device: str
 
 
+class BedPump(Struct, frozen=True, gc=False):
+    """One pump at a bed, or one channel of a pump that has several."""
+
+    device: str
+    channel: str | None
+    """None where the device is one pump."""
+    values: dict[str, BedValue]
+    """By vocabulary name: what tells about pumps, and the charge of its battery."""
+
+
 class Bed(Struct, frozen=True, gc=False):
     """What is known at one bed now."""
 
@@ -67,7 +77,9 @@ class Bed(Struct, frozen=True, gc=False):
     patient: str | None
     """Surrogate id."""
     values: dict[str, BedValue]
-    """By vocabulary name."""
+    """By vocabulary name: of each parameter the best that a device tells. What pumps tell is in `pumps`."""
+    pumps: list[BedPump]
+    """Each with its own values, by device and channel."""
 
 
 class ToldSignal(Struct, frozen=True, gc=False):

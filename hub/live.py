@@ -14,14 +14,16 @@ from typing import Protocol
 from msgspec import json
 
 from hub.device import Device, Latest
-from hub.events import Bed, BedValue, Scope, ShownQuality, moment, vitals_frame
+from hub.events import Bed, BedPump, BedValue, Scope, ShownQuality, moment, vitals_frame
 from hub.model import Reading, Waveform
 from hub.vocabulary import PARAMETERS
 from hub.waves import Waves
 
 log = logging.getLogger(__name__)
 
+_OF_PUMP = frozenset(name for name, known in PARAMETERS.items() if known.equipment == "pump")
 _RANK: dict[str, int] = {"valid": 0, "questionable": 1, "stale": 3}
+_Rank = tuple[int, float, str]
 _CHUNK = 200
 """Beds rendered in one go, about 2 ms: alarms never wait longer behind a rendering."""
 
@@ -278,28 +280,50 @@ class Live:
 
     def _bed(self, key: tuple[str, str], now_ns: int) -> Bed:
         place = self._beds[key]
-        best: dict[str, tuple[tuple[int, int, str], Device, Latest, ShownQuality]] = {}
+        best: dict[str, tuple[_Rank, Device, Latest]] = {}
+        pumps: list[BedPump] = []
         for device in self._devices_at.get(key, ()):
-            for latest in device.every_latest():
-                if not latest.received_ns:
-                    continue
-                name = latest.parameter
-                quality = self._quality(device, latest, now_ns)
-                rank = (_RANK.get(quality, 2), -latest.time_ns, device.id)
-                if name not in best or rank < best[name][0]:
-                    best[name] = (rank, device, latest, quality)
-        values = {
-            name: BedValue(
-                value=latest.value if quality in ("valid", "questionable") else None,
-                unit=PARAMETERS[name].unit if name in PARAMETERS else "",
-                time=moment(latest.time_ns),
-                quality=quality,
-                age_s=round(max(0, now_ns - latest.time_ns) / 1e9, 3),
-                device=device.id,
-            )
-            for name, (_, device, latest, quality) in best.items()
-        }
-        return Bed(place.site, place.ward, place.bed, place.patient, values)
+            for channel, newest in device.every_channel():
+                of_pump: dict[str, BedValue] = {}
+                for name, latest in newest.items():
+                    if not latest.received_ns:
+                        continue
+                    if name in _OF_PUMP:
+                        of_pump[name] = self._shown(device, latest, now_ns)
+                        continue
+                    rank = self._rank(device, latest, now_ns)
+                    if name not in best or rank < best[name][0]:
+                        best[name] = (rank, device, latest)
+                if of_pump:
+                    battery = newest.get("battery") or device.latest.get("battery")
+                    if battery is not None and battery.received_ns:
+                        of_pump["battery"] = self._shown(device, battery, now_ns)
+                    pumps.append(BedPump(device.id, channel, of_pump))
+        values = {name: self._shown(device, latest, now_ns) for name, (_, device, latest) in best.items()}
+        pumps.sort(key=lambda pump: (pump.device, pump.channel or ""))
+        return Bed(place.site, place.ward, place.bed, place.patient, values, pumps)
+
+    def _rank(self, device: Device, latest: Latest, now_ns: int) -> _Rank:
+        """Return what is the least for the value that a bed shows of a parameter: the best, then the newest.
+
+        Of batteries it is the emptiest: the full one of another device says nothing about it.
+        """
+        quality = _RANK.get(self._quality(device, latest, now_ns), 2)
+        if latest.parameter == "battery" and isinstance(latest.value, float):
+            return quality, latest.value, device.id
+        return quality, -latest.time_ns, device.id
+
+    def _shown(self, device: Device, latest: Latest, now_ns: int) -> BedValue:
+        name = latest.parameter
+        quality = self._quality(device, latest, now_ns)
+        return BedValue(
+            value=latest.value if quality in ("valid", "questionable") else None,
+            unit=PARAMETERS[name].unit if name in PARAMETERS else "",
+            time=moment(latest.time_ns),
+            quality=quality,
+            age_s=round(max(0, now_ns - latest.time_ns) / 1e9, 3),
+            device=device.id,
+        )
 
     def _quality(self, device: Device, latest: Latest, now_ns: int) -> ShownQuality:
         if self._stale_at(device, latest) <= now_ns:

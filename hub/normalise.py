@@ -19,7 +19,7 @@ _FAR_NS = 2**62
 _NUMERIC = {
     name: (parameter.low, parameter.high)
     for name, parameter in PARAMETERS.items()
-    if parameter.coded is None and parameter.kind != "waveform"
+    if parameter.is_number and parameter.kind != "waveform"
 }
 Exceptions = dict[str, tuple[Quality, Value | None]]
 
@@ -130,10 +130,10 @@ def _in_vocabulary_terms(
     if parameter.kind == "waveform":
         _refuse(refused, f"$.values.{name}", f"{name} is a waveform; publish it on the waveforms channel")
         return None
-    if parameter.coded is not None:
-        if isinstance(value, str) and value in parameter.coded:
+    if not parameter.is_number:
+        if isinstance(value, str) and parameter.holds(value):
             return value
-        _refuse(refused, f"$.values.{name}", f"expected one of {', '.join(sorted(parameter.coded))}")
+        _refuse(refused, f"$.values.{name}", f"expected {parameter.expected}")
         return None
     if isinstance(value, str):
         _refuse(refused, f"$.values.{name}", "expected a number, found a string")

@@ -21,6 +21,7 @@ UCUM_SYSTEM = "http://unitsofmeasure.org"
 SNOMED_SYSTEM = "http://snomed.info/sct"
 
 ParameterKind = Literal["measurement", "setting", "device-status", "waveform"]
+Equipment = Literal["", "pump"]
 
 _FILE = Path(__file__).with_name("vocabulary.toml")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
@@ -61,12 +62,12 @@ class Parameter(Struct, frozen=True):
     display: str
     kind: ParameterKind
     unit: str
-    """UCUM; empty for a coded parameter."""
+    """UCUM; empty for texts."""
     units: dict[str, Conversion]
     """Every accepted unit as sent, the stored one and vendors' spellings included."""
     low: float
     high: float
-    """Plausible range in `unit`, ends included. A coded parameter has none: low is above high."""
+    """Plausible range in `unit`, ends included. A text has none: low is above high."""
     source: str
     """Where the range comes from."""
     loinc: tuple[Code, ...]
@@ -75,10 +76,32 @@ class Parameter(Struct, frozen=True):
     no_code: dict[str, str]
     """By code system (`loinc`, `mdc`): why there is no code."""
     coded: frozenset[str] | None = None
-    """The values of a coded parameter; None for a number."""
+    """The values of a coded parameter; None for the others."""
     meanings: dict[str, str] = {}
     """What each coded value means, to be shown."""
     snomed: tuple[str, ...] = ()
+    longest: int = 0
+    """Most characters of a parameter that is free text, for instance a drug's name; 0 for the others."""
+    equipment: Equipment = ""
+    """What kind of device it tells about where a bed may have several, each with its own value."""
+
+    @property
+    def is_number(self) -> bool:
+        """Tell whether its values are numbers, of a waveform its samples; if not, they are texts."""
+        return self.coded is None and not self.longest
+
+    @property
+    def expected(self) -> str:
+        """Say what its texts may be."""
+        if self.coded is not None:
+            return f"one of {', '.join(sorted(self.coded))}"
+        return f"a text of 1 to {self.longest} printable characters"
+
+    def holds(self, text: str) -> bool:
+        """Tell whether a text may be its value."""
+        if self.coded is not None:
+            return text in self.coded
+        return 0 < len(text) <= self.longest and text.isprintable()
 
 
 class Vocabulary(Struct, frozen=True):
@@ -130,6 +153,8 @@ class _Entry(Struct, forbid_unknown_fields=True):
     range: tuple[float, float] | None = None
     source: str = ""
     coded: dict[str, str] = {}
+    text: int = 0
+    equipment: Equipment = ""
     snomed: list[str] = []
 
 
@@ -213,6 +238,8 @@ def _parameter(name: str, entry: _Entry, file: _File) -> Parameter:
         coded=frozenset(entry.coded) if entry.coded else None,
         meanings=entry.coded,
         snomed=tuple(entry.snomed),
+        longest=entry.text,
+        equipment=entry.equipment,
     )
 
 
@@ -250,16 +277,16 @@ def _faults(parameter: Parameter) -> Iterator[str]:
         yield "a name has small letters, digits and _, and begins with a letter"
     if not parameter.display.strip():
         yield "has no display"
-    if parameter.coded is None:
+    if parameter.is_number:
         yield from _faults_of_number(parameter)
-    elif parameter.unit:
-        yield "has a unit and coded values: give one of them"
+    elif parameter.unit or (parameter.coded and parameter.longest):
+        yield "is more than one of a number with a unit, coded values and free text"
     yield from _faults_of_codes(parameter)
 
 
 def _faults_of_number(parameter: Parameter) -> Iterator[str]:
     if not parameter.unit:
-        yield "has neither a unit nor coded values"
+        yield "has neither a unit nor coded values, and is no text"
     if not parameter.low < parameter.high:
         yield "has an empty plausible range"
     if not parameter.source:

@@ -200,10 +200,13 @@ def _content(reading: Reading, name: str) -> tuple[dict[str, Any], bool]:
     if quality in _ABSENT:
         return {"dataAbsentReason": _reason(*_ABSENT[quality])}, False
     value = reading.values[name]
-    if isinstance(value, str):
+    content: dict[str, Any]
+    if isinstance(value, str) and name == "pump_drug":
+        content = {"valueString": value}
+    elif isinstance(value, str):
         shown = PARAMETERS[name].meanings[value]
         coding = {"system": f"urn:wardhub:parameter:{name}", "code": value, "display": shown}
-        content: dict[str, Any] = {"valueCodeableConcept": {"coding": [coding], "text": shown}}
+        content = {"valueCodeableConcept": {"coding": [coding], "text": shown}}
     else:
         unit = PARAMETERS[name].unit
         content = {"valueQuantity": {"value": value, "unit": unit, "system": UCUM, "code": unit}}

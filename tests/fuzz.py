@@ -107,7 +107,7 @@ def check(decode: Decode, topic: str, payload: bytes) -> bool:
             parameter = PARAMETERS.get(name)
             _expect(parameter is not None, topic, payload)
             if isinstance(value, str):
-                _expect(value in (parameter.coded or ()), topic, payload)  # type: ignore[union-attr]
+                _expect(parameter.holds(value), topic, payload)  # type: ignore[union-attr]
             elif value is not None and not topic.startswith("spBv1.0/"):
                 numbers = _numbers(payload) if numbers is None else numbers
                 _expect(value in numbers or value != value, topic, payload)

@@ -59,7 +59,8 @@ def row(parameter: Parameter) -> str:
     spellings = VOCABULARY.spellings
     others = [unit for unit in parameter.units if unit != parameter.unit and unit not in spellings]
     spelled = [unit for unit in parameter.units if unit in spellings]
-    range_ = "coded" if parameter.coded else f"{parameter.low:g} to {parameter.high:g}"
+    range_ = f"{parameter.low:g} to {parameter.high:g}" if parameter.is_number else "text"
+    range_ = "coded" if parameter.coded else range_
     cells = [
         f"`{parameter.name}`",
         parameter.display,

@@ -262,6 +262,8 @@ def _parameter_table(name: str, table: dict[str, Any]) -> schema.ParameterTable:
         raise ValueError(unknown(name))
     if parameter.coded is not None:
         raise ValueError(f"{name} is coded; limits are for numbers, use a table [coded.{name}]")
+    if not parameter.is_number:
+        raise ValueError(f"{name} is free text; limits are for numbers")
     if parameter.kind == "waveform":
         raise ValueError(f"{name} is a waveform; limits are for numbers")
     return schema.ParameterTable.model_validate(table)
@@ -304,7 +306,9 @@ def _rates(name: str, table: schema.ParameterTable) -> tuple[Rate, ...]:
 def _coded(name: str, table: dict[str, Any]) -> tuple[CodedRule, ...]:
     parameter = PARAMETERS.get(name)
     if parameter is None or parameter.coded is None:
-        raise ValueError(unknown(name) if parameter is None else f"{name} is a number; give limits")
+        raise ValueError(
+            unknown(name) if parameter is None else f"{name} has no codes; give limits of numbers"
+        )
     rules = []
     for code, entry in table.items():
         if code not in parameter.coded:

@@ -62,7 +62,7 @@ class MemberTable(BaseModel):
     @model_validator(mode="after")
     def _sensible(self) -> Self:
         parameter = PARAMETERS.get(self.parameter)
-        if parameter is None or parameter.coded is not None:
+        if parameter is None or not parameter.is_number:
             raise ValueError(unknown(self.parameter) if parameter is None else "combinations take numbers")
         if self.below is None and self.above is None:
             raise ValueError("give below or above")

@@ -111,7 +111,7 @@ async def trends(hub: Hub, query: Annotated[TrendQuery, FromQuery()]) -> Respons
     parameter = PARAMETERS.get(query.parameter)
     if parameter is None:
         raise invalid("parameter", unknown(query.parameter))
-    if parameter.coded is not None or parameter.kind == "waveform":
+    if not parameter.is_number or parameter.kind == "waveform":
         raise invalid("parameter", f"{query.parameter} is not a number that has a trend")
     start_ns, end_ns = query.resolve(hub.now_ns())
     grid = Grid(start_ns, end_ns, query.points)

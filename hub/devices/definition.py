@@ -222,7 +222,7 @@ class Value(Place):
     offset: float = 0.0
     """Applied before the unit: value = sent * scale + offset."""
     map: dict[str, str] = {}
-    """For coded parameters: from what is sent to the vocabulary's code."""
+    """For coded parameters and texts: from what is sent to what the vocabulary takes."""
     quality: Annotated[Pick | None, BeforeValidator(_as_path)] = None
     """Gives `valid`, `questionable`, `invalid` or `no-value`."""
     no_value: list[Scalar] = []
@@ -233,12 +233,12 @@ class Value(Place):
         if isinstance(self.parameter, Named):
             return self
         _check_parameter(self.parameter, str(self.unit.value) if self.unit and self.unit.value else "")
-        codes = PARAMETERS[self.parameter].coded
-        wrong = sorted(set(self.map.values()) - (codes or frozenset()))
-        if codes is None and self.map:
-            raise ValueError(f"{self.parameter} is a number: a map is for coded parameters")
-        if codes is not None and wrong:
-            raise ValueError(f"{self.parameter} knows {', '.join(sorted(codes))}, not {', '.join(wrong)}")
+        parameter = PARAMETERS[self.parameter]
+        wrong = sorted(word for word in set(self.map.values()) if not parameter.holds(word))
+        if parameter.is_number and self.map:
+            raise ValueError(f"{self.parameter} is a number: a map is for coded parameters and texts")
+        if not parameter.is_number and wrong:
+            raise ValueError(f"{self.parameter} takes {parameter.expected}, not {', '.join(wrong)}")
         return self
 
 

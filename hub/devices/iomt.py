@@ -180,7 +180,7 @@ def _value(entry: object, meanings: dict[str, _Meaning]) -> str:
 def _parameter(name: str, path: str, meaning: _Meaning) -> Parameter:
     for system, code in meaning.codes:
         known = by_loinc(code) if "loinc" in system else by_mdc(code) if "11073" in system else None
-        if known is None or known.coded is not None:
+        if known is None or not known.is_number:
             continue
         called = guess(name) or guess(path.rpartition(".")[2])
         if called is not None and not _agree(called, known.name):

@@ -20,9 +20,9 @@ Seq = Annotated[int, Meta(ge=0, le=2**63 - 1)] | None
 Quality = Literal["valid", "questionable", "invalid"]
 
 _NUMBERS: Final = frozenset(
-    name for name, known in PARAMETERS.items() if known.kind != "waveform" and known.coded is None
+    name for name, known in PARAMETERS.items() if known.kind != "waveform" and known.is_number
 )
-_CODES: Final = {name: known.coded for name, known in PARAMETERS.items() if known.coded is not None}
+_TEXTS: Final = {name: known for name, known in PARAMETERS.items() if not known.is_number}
 _UNITS: Final = {name: known.unit for name, known in PARAMETERS.items()}
 _WAVEFORMS: Final = frozenset(name for name, known in PARAMETERS.items() if known.kind == "waveform")
 _FAULTS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, NotATimeError)
@@ -36,7 +36,7 @@ class _Observation(Struct, frozen=True, gc=False):
     quality: dict[str, Quality] | None = None
 
 
-class _Coded(Struct, frozen=True, gc=False):
+class _Worded(Struct, frozen=True, gc=False):
     values: Annotated[dict[str, float | str | None], Meta(min_length=1)]
     time: Time = None
     seq: Seq = None
@@ -60,7 +60,7 @@ class _Doubt(Exception):  # noqa: N818 - not an error: the careful reader will s
 
 
 _observations: Final = msgspec.json.Decoder(_Observation).decode
-_coded_observations: Final = msgspec.json.Decoder(_Coded | list[_Coded]).decode
+_worded_observations: Final = msgspec.json.Decoder(_Worded | list[_Worded]).decode
 _waveforms: Final = msgspec.json.Decoder(_Waveform | list[_Waveform]).decode
 
 
@@ -74,9 +74,9 @@ def decode_observations(payload: bytes) -> list[Item]:
             return [_observed(sent)]
     except _FAULTS:
         pass
-    # Coded values, arrays and whatever is wrong.
+    # Texts, arrays and whatever is wrong.
     try:
-        return _observed_many(_coded_observations(payload), payload)
+        return _observed_many(_worded_observations(payload), payload)
     except (*_FAULTS, _Doubt):
         return native_careful.observations(payload)
 
@@ -103,7 +103,7 @@ DECODERS: Final[dict[str, Decode]] = {
 """The decoders that a definition may name in place of data."""
 
 
-def _observed(sent: _Observation | _Coded) -> Observed:
+def _observed(sent: _Observation | _Worded) -> Observed:
     seq = sent.seq
     quality = sent.quality
     if quality is not None:
@@ -114,7 +114,7 @@ def _observed(sent: _Observation | _Coded) -> Observed:
     return Observed(sent.values, _time_ns(sent.time), -1 if seq is None else seq, units, quality)  # type: ignore[arg-type] # dict is invariant
 
 
-def _observed_many(sent: _Coded | list[_Coded], payload: bytes) -> list[Item]:
+def _observed_many(sent: _Worded | list[_Worded], payload: bytes) -> list[Item]:
     elements = sent if isinstance(sent, list) else [sent]
     if not elements or sum(map(_keys, elements)) != payload.count(b'":'):
         raise _Doubt
@@ -131,8 +131,8 @@ def _observed_many(sent: _Coded | list[_Coded], payload: bytes) -> list[Item]:
 def _is_right(name: str, value: float | str | None) -> bool:
     if name in _NUMBERS:
         return not isinstance(value, str)
-    codes = _CODES.get(name)
-    return codes is not None and (value is None or value in codes)
+    known = _TEXTS.get(name)
+    return known is not None and (value is None or (isinstance(value, str) and known.holds(value)))
 
 
 def _window(sent: _Waveform) -> WaveformSent:
@@ -150,7 +150,7 @@ def _window(sent: _Waveform) -> WaveformSent:
     )
 
 
-def _keys(sent: _Observation | _Coded) -> int:
+def _keys(sent: _Observation | _Worded) -> int:
     """Count the keys of an observation: fewer than the payload has means an unknown one or one twice."""
     count = 1 + len(sent.values)
     if sent.time is not None:

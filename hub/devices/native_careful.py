@@ -173,11 +173,11 @@ def _value(name: str, value: object) -> float | str | None:
         raise ValueError(f"{name} is a waveform: send it on the channel waveforms")
     if value is None:
         return None
-    if parameter.coded is None:
+    if parameter.is_number:
         return number(value)
-    if isinstance(value, str) and value in parameter.coded:
+    if isinstance(value, str) and parameter.holds(value):
         return value
-    raise ValueError(f"expected one of {', '.join(sorted(parameter.coded))}, found {found(value)}")
+    raise ValueError(f"expected {parameter.expected}, found {found(value)}")
 
 
 def _units(

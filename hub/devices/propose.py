@@ -217,7 +217,7 @@ def _values(leaves: Sequence[_Leaf]) -> Iterator[str]:
         parameter = guess(leaf.path.rpartition(".")[2].strip('"'))
         if parameter is None and leaf.name in ("value", "val"):
             parameter = guess(above.rpartition(".")[2].strip('"'))
-        if parameter is None or parameter in taken or PARAMETERS[parameter].coded:
+        if parameter is None or parameter in taken or not PARAMETERS[parameter].is_number:
             unguessed.append(leaf.path)
             continue
         taken.add(parameter)

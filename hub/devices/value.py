@@ -186,14 +186,18 @@ def _converter(entry: Value, definition: Definition) -> Callable[[object, Parame
                 return None
         elif type(sent) is float and isnan(sent) and "NaN" in words:
             return None
-        if parameter.coded is None:
+        if parameter.is_number:
             usable = number_in(sent, texts=texts)
             return None if usable in numbers else usable
         word = text(sent)
         code = entry.map.get(word, word)
-        if code not in parameter.coded:
-            known = ", ".join(entry.map or sorted(parameter.coded))
-            raise ValueError(f"expected one of {known}, found another {found(sent).removeprefix('a ')}")
+        if parameter.longest:
+            code = code.strip()
+            if not code:
+                return None
+        if not parameter.holds(code):
+            known = f"one of {', '.join(entry.map)}" if entry.map else parameter.expected
+            raise ValueError(f"expected {known}, found another {found(sent).removeprefix('a ')}")
         return code
 
     return convert

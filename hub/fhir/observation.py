@@ -123,7 +123,7 @@ def _value(reading: Reading, name: str) -> tuple[str, bool]:
 
 def _valued(name: str, value: Value) -> str:
     if isinstance(value, str):
-        return _coded(name, value)
+        return _worded(name, value)
     return f',"valueQuantity":{{"value":{number(value)}{_unit(name)}'
 
 
@@ -154,7 +154,9 @@ def _unit(name: str) -> str:
 
 
 @lru_cache(maxsize=4_096)
-def _coded(name: str, value: str) -> str:
+def _worded(name: str, value: str) -> str:
+    if name in PARAMETERS and PARAMETERS[name].longest:
+        return f',"valueString":{_text(value)}'
     return f',"valueCodeableConcept":{json.encode(coded_value(name, value)).decode()}'
 
 

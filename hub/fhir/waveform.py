@@ -93,7 +93,7 @@ def is_sampled(name: str) -> bool:
         name in GROUP_OF
         and not GROUP_OF[name].is_panel
         and parameter is not None
-        and parameter.coded is None
+        and parameter.is_number
         and parameter.kind != "waveform"
     )
 

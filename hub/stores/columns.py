@@ -30,9 +30,9 @@ _exceptions = json.Decoder(dict[str, tuple[Quality, Value | None]])
 
 
 def text(name: str, value: Value | None = None) -> bool:
-    """Tell whether a parameter holds codes; of a name that the vocabulary lacks, the value decides."""
+    """Tell whether a parameter holds texts; of a name that the vocabulary lacks, the value decides."""
     parameter = PARAMETERS.get(name)
-    return isinstance(value, str) if parameter is None else parameter.coded is not None
+    return isinstance(value, str) if parameter is None else not parameter.is_number
 
 
 def reading_columns(
@@ -188,7 +188,7 @@ def _values(values: Sequence[Value | None], parameter: str, is_text: bool) -> "n
         raise StoreRefused(f"{parameter[:64]!r} is no vocabulary name")
     if is_text:
         if not all(value is None or isinstance(value, str) for value in values):
-            raise StoreRefused(f"{parameter} holds codes, found a number")
+            raise StoreRefused(f"{parameter} holds text, found a number")
         return _objects(values)  # type: ignore[arg-type]  # strings, as just seen
     try:
         return np.array(values, np.float64)

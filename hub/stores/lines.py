@@ -24,7 +24,7 @@ CODES: dict[Quality, int] = {"questionable": 1, "invalid": 2, "no-value": 3}
 QUALITIES: dict[int, Quality] = {code: quality for quality, code in CODES.items()}
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
-_TEXT = {name for name, parameter in PARAMETERS.items() if parameter.coded is not None}
+_TEXT = {name for name, parameter in PARAMETERS.items() if not parameter.is_number}
 _NUMBERS = {name: f"{name}=" for name in PARAMETERS if name not in _TEXT}
 """Field keys of known numbers. Names of the vocabulary need no escapes."""
 
@@ -127,7 +127,7 @@ def _field(name: str, value: Value, suffix: str = "") -> str:
     is_text = isinstance(value, str)
     if parameter is not None and is_text != (name in _TEXT):
         raise StoreRefused(
-            f"{name} holds {'codes, found a number' if name in _TEXT else 'a number, found text'}"
+            f"{name} holds {'text, found a number' if name in _TEXT else 'a number, found text'}"
         )
     return f"{name}{suffix}={quote(value) if isinstance(value, str) else repr(float(value))}"
 

@@ -314,8 +314,43 @@ def test_many_changed_beds_are_sent_in_chunks_so_that_alarms_do_not_wait(screens
 
 def test_beds_have_the_shape_of_the_contract(live):
     live.update(device(), reading(NOW, {"spo2": ("invalid", 130.0)}, heart_rate=72.0))
+    live.update(device("mon-2"), reading(device="mon-2", pump_flow_rate=4.2, pump_drug="Noradrenaline"))
+    live.update(device(), channel_reading("a", pump_flow_rate=5.0))
     beds = to_builtins(live.beds(NOW), builtin_types=())
     VITALS.validate({"kind": "snapshot", "time": "2026-11-24T02:43:12.600Z", "beds": beds})
+
+
+def infusions(live, now_ns, name="pump_flow_rate", bed="icu-01"):
+    pumps = live.bed(now_ns, "main", bed).pumps
+    return [(pump.device, pump.channel, pump.values[name].value, pump.values[name].quality) for pump in pumps]
+
+
+def test_each_pump_at_a_bed_keeps_its_own_values(live):
+    first, second = device("mon-2", 5.0), device("mon-1", 5.0)
+    live.update(first, reading(device="mon-2", pump_flow_rate=4.2, pump_drug="Noradrenaline"))
+    live.update(second, reading(NOW + SECOND, pump_flow_rate=80.0, occlusion="present", heart_rate=72.0))
+    bed = live.bed(NOW + SECOND, "main", "icu-01")
+    assert infusions(live, NOW + SECOND) == [("mon-1", None, 80.0, "valid"), ("mon-2", None, 4.2, "valid")]
+    assert bed.pumps[0].values["occlusion"].value == "present"
+    assert bed.pumps[1].values["pump_drug"].value == "Noradrenaline"
+    assert "occlusion" not in bed.pumps[1].values
+    assert list(bed.values) == ["heart_rate"]
+
+
+def test_a_pump_that_is_taken_away_is_at_the_bed_no_longer(live, places):
+    live.update(device("mon-2", 5.0), reading(device="mon-2", pump_flow_rate=4.2))
+    places.at["mon-2"] = "icu-02"
+    places.version += 1
+    assert infusions(live, NOW) == []
+    assert infusions(live, NOW, bed="icu-02") == [("mon-2", None, 4.2, "valid")]
+
+
+def test_the_emptiest_battery_of_a_bed_is_shown_and_each_pump_has_its_own(live):
+    live.update(device("mon-2"), reading(device="mon-2", pump_flow_rate=4.2, battery=8.0))
+    live.update(device("mon-1"), reading(NOW + SECOND, heart_rate=72.0, battery=100.0))
+    bed = live.bed(NOW + SECOND, "main", "icu-01")
+    assert (bed.values["battery"].value, bed.values["battery"].device) == (8.0, "mon-2")
+    assert bed.pumps[0].values["battery"].value == 8.0
 
 
 def channel_reading(channel, time_ns=NOW, exceptions=None, **values):
@@ -337,8 +372,11 @@ def test_two_channels_of_one_pump_keep_their_own_values():
         "valid",
     )
     assert pump.latest == {}
-    assert shown(live, NOW + SECOND, "pump_flow_rate") == (20.0, "valid")
-    assert shown(live, NOW + 60 * SECOND, "pump_flow_rate") == (None, "stale")
+    assert infusions(live, NOW + SECOND) == [("mon-1", "a", None, "no-value"), ("mon-1", "b", 20.0, "valid")]
+    assert infusions(live, NOW + 60 * SECOND) == [
+        ("mon-1", "a", None, "stale"),
+        ("mon-1", "b", None, "stale"),
+    ]
 
 
 def test_a_value_of_a_channel_is_told_again_when_it_becomes_stale():

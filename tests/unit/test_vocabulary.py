@@ -40,8 +40,8 @@ def problems(change):
 @pytest.mark.parametrize("parameter", PARAMETERS.values(), ids=PARAMETERS)
 def test_every_parameter_has_display_unit_and_codes_or_says_why_not(parameter):
     assert parameter.display
-    assert (parameter.unit == "") == (parameter.coded is not None)
-    assert parameter.low < parameter.high or parameter.coded
+    assert parameter.is_number == (parameter.unit != "")
+    assert parameter.is_number == (parameter.low < parameter.high)
     for system in ("loinc", "mdc"):
         assert getattr(parameter, system) or parameter.no_code[system]
     for code in parameter.loinc:
@@ -170,10 +170,27 @@ def test_the_sweep_tells_all_contradictions_at_once():
         parameters["cvp"]["range"] = [3, 3]
         del parameters["etco2"]["unit"]
         parameters["peep"]["coded"] = {"a": "A"}
+        parameters["pump_drug"]["coded"] = {"a": "A"}
 
     text = " / ".join(problems(change))
-    for part in ("spo2: has no display", "cvp: has an empty", "etco2: has neither", "peep: has a unit and"):
+    for part in ("spo2: has no display", "cvp: has an empty", "etco2: has neither"):
         assert part in text
+    for name in ("peep", "pump_drug"):
+        assert f"{name}: is more than one of a number with a unit, coded values and free text" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "holds"),
+    [
+        ("Noradrenaline 4 mg/50 mL", True),
+        ("去甲肾上腺素", True),
+        ("", False),
+        ("a" * 65, False),
+        ("a\nb", False),
+    ],
+)
+def test_free_text_is_short_and_printable(text, holds):
+    assert PARAMETERS["pump_drug"].holds(text) is holds
 
 
 def test_codes_lead_back_to_their_parameter():

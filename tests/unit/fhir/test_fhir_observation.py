@@ -18,7 +18,7 @@ MS = 1_000_000
 AT = 1_795_488_192_123 * MS + 1234
 MINE = Attribution("pt-0af3", "stay-7")
 NUMBERS = [
-    name for name in GROUP_OF if PARAMETERS[name].coded is None and PARAMETERS[name].kind != "waveform"
+    name for name in GROUP_OF if PARAMETERS[name].is_number and PARAMETERS[name].kind != "waveform"
 ]
 CODED = [name for name in GROUP_OF if PARAMETERS[name].coded is not None]
 VITALS = {
@@ -44,6 +44,7 @@ def value_of(name):
 KINDS = {
     "every number": reading({name: value_of(name) for name in NUMBERS}),
     "every code": reading({name: value_of(name) for name in CODED}),
+    "free text": reading({"pump_drug": 'Glucose 5 % "Müller"'}),
     "zero, whole, fraction, tiny, huge": reading(
         {
             "heart_rate": 0.0,

@@ -69,7 +69,7 @@ async def test_the_position_moves_with_the_data_and_not_for_a_part_of_a_row(stor
 
 async def test_a_refused_row_leaves_nothing_behind_and_the_next_is_taken(store: DuckDBStore) -> None:
     await store.write([(1, batch(reading(1, acvpu="A")))])
-    with pytest.raises(StoreRefused, match="acvpu holds codes"):
+    with pytest.raises(StoreRefused, match="acvpu holds text"):
         await store.write([(2, batch(reading(2, "pump-1"), reading(3, "pump-2", acvpu=1.0)))])
     with pytest.raises(StoreRefused, match="no vocabulary name"):
         await store.write([(2, batch(reading(3, "pump-3", **{'x"; DROP TABLE readings; --': 1.0})))])

@@ -13,7 +13,7 @@ from hub.stores.store import StoreRefused
 from hub.vocabulary import PARAMETERS
 
 MS_NS = 1_000_000
-NUMBERS = [p.name for p in PARAMETERS.values() if p.coded is None and p.kind != "waveform"]
+NUMBERS = [p.name for p in PARAMETERS.values() if p.is_number and p.kind != "waveform"]
 CODED = {p.name: sorted(p.coded) for p in PARAMETERS.values() if p.coded is not None}
 
 numbers = st.dictionaries(
@@ -96,7 +96,7 @@ def test_quality_has_fields_of_its_own_and_an_invalid_number_never_the_parameter
     ("values", "reason"),
     [
         ({"heart_rate": "high"}, "heart_rate holds a number, found text"),
-        ({"acvpu": 1.0}, "acvpu holds codes, found a number"),
+        ({"acvpu": 1.0}, "acvpu holds text, found a number"),
         ({"x y=1": 1.0}, "no vocabulary name"),
     ],
 )
