@@ -27,12 +27,13 @@ class Truth(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PumpPlan(Struct, frozen=True, forbid_unknown_fields=True):
-    """What the infusion pump at the bed is set to and what befalls it."""
+    """What an infusion pump at the bed is set to and what befalls it."""
 
     rate_ml_h: float = 80.0
     volume_ml: float = 500.0
     occlusion_s: float | None = None
     """When the line is kinked."""
+    drug: str = "Ringer's lactate"
 
 
 class BeaconPlan(Struct, frozen=True, forbid_unknown_fields=True):

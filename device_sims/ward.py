@@ -11,11 +11,11 @@ from device_sims.clock import Clock
 from device_sims.devices.device import Device, Publication
 from device_sims.devices.gateway import Beacon, Gateway
 from device_sims.devices.monitor import Monitor, PhilipsMonitor
-from device_sims.devices.pump import IomtPump, Pump
+from device_sims.devices.pump import SYRINGES, IomtPump, Pump
 from device_sims.devices.thermometer import Thermometer
 from device_sims.devices.ventilator import Ventilator
 from device_sims.noise import seed_of, uniform
-from device_sims.scenario import Scenario, load
+from device_sims.scenario import PumpPlan, Scenario, load
 from device_sims.target import Target
 
 MonitorFormat = Literal["native", "philips"]
@@ -125,12 +125,7 @@ def build(plan: Plan) -> list[tuple[Bed, Device]]:
             if plan.monitor_format == "native"
             else PhilipsMonitor(name, patient, hour=plan.hour)
         )
-        pump: Device = (
-            Pump(plan.site, bed.ward, f"pump-{bed.name}", bed.scenario.pump)
-            if plan.pump_format == "native"
-            else IomtPump(bed.ward, f"pump-{bed.name}", bed.scenario.pump, "saline")
-        )
-        devices += [(bed, monitor), (bed, pump)]
+        devices += [(bed, monitor), (bed, _pump(plan, bed, f"pump-{bed.name}", bed.scenario.pump))]
         if index < plan.thermometers:
             name = f"therm-{bed.name}"
             fahrenheit = index % 2 == 1  # some are set so: the unit travels with the value
@@ -142,7 +137,15 @@ def build(plan: Plan) -> list[tuple[Bed, Device]]:
             devices.append(
                 (bed, Ventilator(plan.site, bed.ward, f"vent-{bed.name}", patient, hour=plan.hour))
             )
+            for number, syringe in enumerate(SYRINGES, start=2):
+                devices.append((bed, _pump(plan, bed, f"pump-{bed.name}-{number}", syringe)))
     return devices + _gateways(plan)
+
+
+def _pump(plan: Plan, bed: Bed, device: str, infusion: PumpPlan) -> Device:
+    if plan.pump_format == "native":
+        return Pump(plan.site, bed.ward, device, infusion)
+    return IomtPump(bed.ward, device, infusion)
 
 
 def _gateways(plan: Plan) -> list[tuple[Bed, Device]]:

@@ -1,4 +1,4 @@
-"""An infusion pump: rate, volumes, line pressure, near end, end and occlusion."""
+"""An infusion pump: drug, rate, volumes, line pressure, near end, end and occlusion."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +8,11 @@ import msgspec
 from device_sims.devices.device import Native, Publication, psi
 from device_sims.scenario import PumpPlan
 
+SYRINGES = (
+    PumpPlan(drug="Noradrenaline 4 mg/50 mL", rate_ml_h=4.8, volume_ml=50.0),
+    PumpPlan(drug="Propofol 20 mg/mL", rate_ml_h=12.0, volume_ml=50.0),
+)
+"""What runs beside the infusion at the bed of a ventilated patient."""
 _NEAR_END_S = 180.0
 _RESTING_KPA = 12.0
 _OCCLUDED_KPA = 90.0
@@ -83,6 +88,7 @@ class Pump:
             "pump_volume_infused": round(state.infused_ml, 2),
             "pump_volume_remaining": round(state.remaining_ml, 2),
             "pump_pressure": round(state.pressure_kpa, 1),
+            "pump_drug": self._plan.drug,
             "pump_status": state.status,
             "battery": round(battery(t_s, mains=self._mains), 1),
         }
@@ -113,14 +119,11 @@ class IomtPump:
 
     will = None
 
-    def __init__(
-        self, ward: str, device: str, plan: PumpPlan, medication: str, *, mains: bool = True
-    ) -> None:
+    def __init__(self, ward: str, device: str, plan: PumpPlan, *, mains: bool = True) -> None:
         self.id = device
         self.interval_s = 5.0
         self._topic = f"iomt/telemetry/{ward}/{device}"
         self._plan = plan
-        self._medication = medication
         self._mains = mains
 
     def birth(self, at_ms: int) -> list[Publication]:  # noqa: ARG002  the format has no birth
@@ -154,7 +157,7 @@ class IomtPump:
             "air_in_line_detected": False,
             "alarm_active": alarm is not None,
             "alarm_type": alarm,
-            "medication": self._medication,
+            "medication": self._plan.drug,
             "patient_id": None,
         }
         return [Publication(self._topic, msgspec.json.encode(body))]

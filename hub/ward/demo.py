@@ -10,7 +10,8 @@ def demo_ward(beds: int) -> WardFile:
     """Return a site `main` of that many beds, six a ward.
 
     Each bed has a monitor `mon-BED`, a pump `pump-BED` and a made-up patient; every second bed of intensive
-    care has a ventilator `vent-BED`. `demo.toml` is what eight beds give.
+    care has a ventilator `vent-BED` and the pumps `pump-BED-2` and `pump-BED-3`. `demo.toml` is what eight
+    beds give.
     """
     wards: list[Ward] = []
     devices: list[Device] = []
@@ -25,6 +26,8 @@ def demo_ward(beds: int) -> WardFile:
             devices.append(Device(id=f"pump-{bed}", definition="native", bed=bed, interval_s=5))
             if ward == "icu" and index % 2 == 0:
                 devices.append(Device(id=f"vent-{bed}", definition="native", bed=bed, interval_s=1))
+                syringes = (f"pump-{bed}-2", f"pump-{bed}-3")
+                devices += [Device(id=name, definition="native", bed=bed, interval_s=5) for name in syringes]
             serial = first + index + 1
             patients.append(
                 Patient(name=f"Demo Patient {serial:02d}", identifier=f"DEMO-{serial:04d}", bed=bed)

@@ -100,7 +100,7 @@ def test_a_pump_tells_an_alarm_once_and_again_after_a_reconnect() -> None:
 
 
 def test_the_iomt_pump_sends_the_fields_of_its_format() -> None:
-    pump = IomtPump("icu", "pump-1", PumpPlan(100, 500, occlusion_s=10), "saline")
+    pump = IomtPump("icu", "pump-1", PumpPlan(100, 500, occlusion_s=10))
     (said,) = pump.tick(60, NOW)
     body = json.loads(said.payload)
     assert said.topic == "iomt/telemetry/icu/pump-1"
@@ -108,6 +108,7 @@ def test_the_iomt_pump_sends_the_fields_of_its_format() -> None:
     assert body["alarm_type"] == "OCCLUSION"
     assert body["pressure_psi"] == pytest.approx(90 / 6.894757, abs=0.01)
     assert body["infusion_rate_ml_hr"] == 0
+    assert body["medication"] == "Ringer's lactate"
 
 
 def test_the_philips_monitor_sends_strings_and_a_dash_for_no_value() -> None:

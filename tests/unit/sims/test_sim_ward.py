@@ -41,7 +41,14 @@ def test_every_device_of_a_ward_has_its_own_name() -> None:
     beds = plan_beds(20, 1, ["wandering", "stable"])
     ids = [device.id for _, device in build(Plan("main", beds, thermometers=2))]
     assert len(ids) == len(set(ids))
-    assert {"mon-icu-01", "pump-icu-01", "vent-icu-01", "gw-icu-corridor", "therm-icu-02"} <= set(ids)
+    assert {
+        "mon-icu-01",
+        "pump-icu-01",
+        "pump-icu-01-3",
+        "vent-icu-01",
+        "gw-icu-corridor",
+        "therm-icu-02",
+    } <= set(ids)
 
 
 def test_devices_speak_the_formats_that_the_plan_names() -> None:

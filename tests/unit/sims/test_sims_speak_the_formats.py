@@ -25,7 +25,7 @@ def devices() -> list:
         (Monitor("main", "icu", "m", patient, waveforms=True), "heart_rate"),
         (PhilipsMonitor("m", patient), "heart_rate"),
         (Pump("main", "icu", "p", PLAN), "pump_flow_rate"),
-        (IomtPump("icu", "p", PLAN, "saline"), "pump_flow_rate"),
+        (IomtPump("icu", "p", PLAN), "pump_flow_rate"),
         (Ventilator("main", "icu", "v", patient), "tidal_volume"),
         (Thermometer("main", "icu", "t", patient, fahrenheit=True), "temperature"),
         (Gateway("main", "icu", "g", "a", beacons), None),

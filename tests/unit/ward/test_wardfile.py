@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 import hub.ward
+from device_sims.ward import Plan, build, plan_beds
 from hub.ward.demo import demo_ward
 from hub.ward.wardfile import WardFile, WardFileError, load, parse
 
@@ -32,6 +33,11 @@ def test_a_demo_ward_has_as_many_beds_as_asked_for_each_with_monitor_pump_and_pa
     assert {f"mon-{bed}" for bed in ids} | {f"pump-{bed}" for bed in ids} <= devices
     assert [patient.bed for patient in made.patient] == ids
     assert all(patient.name.startswith("Demo Patient ") for patient in made.patient)
+
+
+def test_the_demo_ward_registers_every_device_that_is_simulated_at_its_beds() -> None:
+    simulated = {device.id for _, device in build(Plan("main", plan_beds(14, 1, ["stable"])))}
+    assert simulated == {device.id for device in demo_ward(14).device}
 
 
 def test_beds_can_be_counted_instead_of_listed() -> None:
