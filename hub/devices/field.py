@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from msgspec import Struct
 
 from hub.devices.definition import Each, Pick, Place, Scalar, Test, Time
+from hub.devices.expression import Failed
 from hub.devices.path import MISSING, Get, Path
 from hub.devices.payload import Unusable, found, number
 from hub.devices.timestamp import NotATimeError, epoch_ns, hl7_ns, iso_ns, pattern_ns
@@ -143,14 +144,30 @@ def is_one_of(sent: object, known: Known) -> bool:
     return isinstance(sent, int | float) and _key(sent) in known
 
 
+class UndecidedError(ValueError):
+    """A condition whose expression fails; the text says why."""
+
+
 def test(entry: Test) -> Callable[[Record], bool]:
-    """Compile a condition."""
-    get: Get = place_of(entry).getter()
+    """Compile a condition. The function raises UndecidedError where an expression fails."""
+    get: Get = place_of(entry).getter() if entry.path is not None else _decided(place_of(entry))
     expected = entry.any_of if entry.equals is None else [entry.equals, *entry.any_of]
     if expected:
         known = scalars(expected)
         return lambda record: is_one_of(get(record.value, record.root), known) is entry.exists
     return lambda record: _is_there(get(record.value, record.root)) is entry.exists
+
+
+def _decided(path: Path) -> Get:
+    follow = path.getter()
+
+    def get(node: object, root: object) -> object:
+        sent = follow(node, root)
+        if isinstance(sent, Failed):
+            raise UndecidedError(sent.reason)
+        return sent
+
+    return get
 
 
 def times(entries: Sequence[Time], site_zone: tzinfo) -> Callable[[Record], tuple[int, str, str]]:

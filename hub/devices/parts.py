@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from hub.devices.decode import AlarmSent, Item, Refused, SightingSent, StatusSent, WaveformSent
 from hub.devices.definition import Alarm, Pick, Sighting, Status, Waveform
+from hub.devices.expression import Failed
 from hub.devices.field import Field, Record, field, is_one_of, number_in, place_of, scalars, text, where
 from hub.devices.path import MISSING
 from hub.devices.payload import found
@@ -95,7 +96,7 @@ def alarm(entry: Alarm) -> Emit:
         elif sent in present if is_text else is_one_of(sent, present):
             presence = "present"
         else:
-            if entry.other == "refuse":
+            if entry.other == "refuse" or isinstance(sent, Failed):
                 frame.refuse(path.below(record.place), f"neither present nor absent: found {found(sent)}")
             return
         name = fixed[0] or condition.need(record, frame, _condition)

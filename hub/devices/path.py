@@ -9,8 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Final
 
-import jmespath
-import jmespath.exceptions
+from hub.devices.expression import Expression, Failed
 
 
 class _Missing:
@@ -45,18 +44,21 @@ class Path:
         self.text = text
         self.from_root = False
         self.steps: tuple[Step, ...] = ()
-        self._expression = None
+        self._expression: Expression | None = None
         if jmes:
             try:
-                self._expression = jmespath.compile(text)
-            except jmespath.exceptions.JMESPathError as error:
-                raise InvalidPathError(f"{text!r} is not JMESPath: {str(error).splitlines()[0]}") from None
+                self._expression = Expression(text)
+            except ValueError as error:
+                raise InvalidPathError(str(error)) from None
         else:
             self.from_root = text == "$" or text.startswith(("$.", "$["))
             self.steps = _steps(text, text[1:].removeprefix(".") if self.from_root else text)
 
     def getter(self) -> Get:
-        """Return the function that follows the path to one thing. Raises InvalidPathError for `[*]`."""
+        """Return the function that follows the path to one thing. Raises InvalidPathError for `[*]`.
+
+        The function returns Failed where JMESPath can't be evaluated.
+        """
         if self._expression is not None:
             return self._search
         if EVERY in self.steps:
@@ -74,6 +76,9 @@ class Path:
             yield from _spread("$", root, self.steps)
             return
         found = self._search(root, root)
+        if isinstance(found, Failed):
+            yield self.below("$"), found
+            return
         elements = found if isinstance(found, list) else [] if found is MISSING else [found]
         for position, element in enumerate(elements):
             yield f"$|{self.text}[{position}]", element
@@ -88,10 +93,7 @@ class Path:
 
     def _search(self, node: object, _root: object) -> object:
         assert self._expression is not None  # noqa: S101 - the constructor compiled it
-        try:
-            found = self._expression.search(node)
-        except (jmespath.exceptions.JMESPathError, ValueError, TypeError, AttributeError, RecursionError):
-            return MISSING  # a function that met another type than it takes
+        found = self._expression.search(node)
         return MISSING if found is None else found
 
 

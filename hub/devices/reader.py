@@ -6,7 +6,18 @@ from typing import Final
 
 from hub.devices.decode import Item, Observed, Refused
 from hub.devices.definition import Definition, Each, Read
-from hub.devices.field import Record, field, first, number_in, place_of, test, text, times, where
+from hub.devices.field import (
+    Record,
+    UndecidedError,
+    field,
+    first,
+    number_in,
+    place_of,
+    test,
+    text,
+    times,
+    where,
+)
 from hub.devices.join import join
 from hub.devices.parts import Emit, Frame, alarm, sighting, status, waveform
 from hub.devices.path import MISSING, Path
@@ -34,7 +45,10 @@ class Reader:
     def accepts(self, root: object) -> bool:
         """Tell whether a payload is of this format."""
         record = Record(root, root, "$", {})
-        return all(holds(record) for holds in self._tests)
+        try:
+            return all(holds(record) for holds in self._tests)
+        except UndecidedError:
+            return False  # where nobody else accepts it, the refusal names `when`
 
     def read(self, root: object, parts: dict[str, str]) -> list[Item]:
         """Read a parsed payload; `parts` are the named parts of its topic."""
@@ -47,7 +61,7 @@ class Reader:
                     items.append(Refused(place, element.reason))
                     continue
                 record = Record(element, root, place, parts)
-                chosen = choose(record)
+                chosen = choose(record, items)
                 for kind in chosen:
                     kind.read(record, items)
                 if not chosen:
@@ -79,11 +93,15 @@ class _Kind:
             *([sighting(read.sighting)] if read.sighting else []),
         ]
 
-    def takes(self, record: Record) -> bool:
-        """Tell whether a record is of this kind."""
-        for holds in self._tests:  # noqa: SIM110 - a generator costs more than the tests
-            if not holds(record):
-                return False
+    def takes(self, record: Record, items: list[Item]) -> bool:
+        """Tell whether a record is of this kind; that it can't be told is appended to the items."""
+        try:
+            for holds in self._tests:
+                if not holds(record):
+                    return False
+        except UndecidedError as error:
+            items.append(Refused(record.place, f"`when` can't be decided: {error}"))
+            return False
         return True
 
     def read(self, record: Record, items: list[Item]) -> None:
@@ -150,7 +168,7 @@ class _Kind:
             return -1
 
 
-Choose = Callable[[Record], Sequence[_Kind]]
+Choose = Callable[[Record, list[Item]], Sequence[_Kind]]
 
 
 def _chooser(kinds: list[_Kind]) -> Choose:
@@ -162,12 +180,12 @@ def _chooser(kinds: list[_Kind]) -> Choose:
         expected = [word for one in kind.tests for word in (one.equals, *one.any_of) if word is not None]
         of_words = all(isinstance(word, str) for word in expected) and all(one.exists for one in kind.tests)
         if path is None or len(kind.tests) != 1 or not expected or not of_words:
-            return lambda record: [kind for kind in kinds if kind.takes(record)]
+            return lambda record, items: [kind for kind in kinds if kind.takes(record, items)]
         for word in dict.fromkeys(map(str, expected)):
             words.setdefault(word, []).append(kind)
     get = Path(path or "").getter()
 
-    def choose(record: Record) -> Sequence[_Kind]:
+    def choose(record: Record, _items: list[Item]) -> Sequence[_Kind]:
         sent = get(record.value, record.root)
         return words.get(sent, ()) if isinstance(sent, str) else ()
 

@@ -240,34 +240,6 @@ def test_one_field_of_many_names_decides_by_jmespath():
     assert "takes this" in refused.reason
 
 
-def test_an_expression_that_fails_on_a_payload_is_told_wherever_it_stands():
-    definition = (
-        TOPIC
-        + """
-        [[read]]
-        when = { jmespath = "starts_with(kind, 'v')", equals = true }
-        value = [{ jmespath = "abs(hr)", parameter = "heart_rate", unit = "/min" }]
-        [[read.alarm]]
-        jmespath = "contains(alarms, 'KVO')"
-        condition = "kvo"
-        other = "ignore"
-        [[read]]
-        status = { state = "online" }
-        """
-    )
-    (alarm, *_) = (item for item in read(definition, {"kind": "v", "alarms": ["KVO"]}))
-    assert (alarm.condition, alarm.presence) == ("kvo", "present")
-    refused = [item for item in read(definition, {"kind": "v", "hr": "72"}) if isinstance(item, Refused)]
-    assert [(item.path, item.reason.rpartition(": ")[2]) for item in refused] == [
-        ("$|abs(hr)", "abs() takes number, not string"),
-        ("$|contains(alarms, 'KVO')", "contains() takes array or string, not null"),
-    ]
-    undecided, status = read(definition, {"kind": 3})
-    assert "`when` can't be decided" in undecided.reason
-    assert "starts_with() takes string, not number" in undecided.reason
-    assert isinstance(status, StatusSent)
-
-
 FLAGS = (
     TOPIC
     + """

@@ -51,7 +51,7 @@ def test_jmespath_reaches_what_plain_paths_do_not():
     path = Path("rows[].{n: v} | [?n > `1`].n", jmes=True)
     assert path.getter()(PAYLOAD, PAYLOAD) == [2, 3]
     assert [element for _, element in path.each(PAYLOAD)] == [2, 3]
-    assert Path("abs(one)", jmes=True).getter()(PAYLOAD, PAYLOAD) is MISSING
+    assert Path("nothing", jmes=True).getter()(PAYLOAD, PAYLOAD) is MISSING
 
 
 @pytest.mark.parametrize("text", ["a..b", "a[", "a[x]", 'a"b', "[0]b", "a.", "$a"])
@@ -66,5 +66,3 @@ def test_what_is_no_path_is_told(text):
 def test_stars_are_for_each_alone():
     with pytest.raises(InvalidPathError, match="each"):
         Path("a[*].b").getter()
-    with pytest.raises(InvalidPathError, match="JMESPath"):
-        Path("a[", jmes=True)
