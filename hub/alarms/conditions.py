@@ -40,6 +40,7 @@ class Conditions:
         peers_of: Callable[[Device], Iterable[Device]] = lambda device: (device,),
         gateway_of: Callable[[Device], str | None] = lambda _: None,
         device_of: Callable[[str, str], Device | None] = lambda _, __: None,
+        places_version: Callable[[], int | None] = lambda: None,
         clock_limits: ClockLimits = ClockLimits(),  # noqa: B008 - it can't change
     ) -> None:
         """Keep what tells about a device.
@@ -47,6 +48,7 @@ class Conditions:
         `patient_of`: whose readings it takes now (surrogate id), and `since_of`: since when; older readings
         are another's and don't alarm. `peers_of`: every device of the same patient, itself included.
         `gateway_of`: the id of the gateway that it speaks through. `device_of`: the device of a site and id.
+        `places_version` changes with what `gateway_of` answers; None if that can't be told.
         """
         self._limits_of = limits_of
         self._tell = tell
@@ -55,7 +57,7 @@ class Conditions:
         self._since_of = since_of
         self._patients: dict[Device, str | None] = {}
         self._judge = Judge(self, peers_of, since_of)
-        self._silence = Silence(self, limits_of, gateway_of, device_of)
+        self._silence = Silence(self, limits_of, gateway_of, device_of, places_version)
 
     # --- what the line calls ---------------------------------------------------------------------------
 
@@ -166,8 +168,17 @@ class Conditions:
         device can be blamed for being silent.
         """
         devices = list(devices)
-        for device in devices:
-            if device.conditions or device in self._patients:
+        patients, clock_limits = self._patients, self._clock_limits
+        # Nearly all are well at any moment: a quick look at each finds the others.
+        for device in [
+            device
+            for device in devices
+            if device.conditions
+            or device.rejected_ns
+            or device in patients
+            or device.clock.is_off(clock_limits)
+        ]:
+            if device.conditions or device in patients:
                 self._follow_patient(device, now_ns)
             if device.conditions:
                 self._end_ruleless(device, now_ns)

@@ -108,6 +108,7 @@ class AlarmSystem:
             peers_of=self._peers_of,
             gateway_of=self._gateway_of,
             device_of=device_of,
+            places_version=lambda: places.version,
             clock_limits=clock_limits,
         )
         self._self_test = SelfTest(event_log)
