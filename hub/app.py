@@ -23,6 +23,7 @@ from hub.api.sign_in import EitherSecret, SignIn
 from hub.brokers import Brokers
 from hub.canary import AREA
 from hub.clock import SECOND_NS, hub_clock
+from hub.clients import Clients
 from hub.datadir import DataDir
 from hub.device import Device
 from hub.devices.births import Births
@@ -103,6 +104,7 @@ class Hub:
         self.log = EventLog(Records(data.alarms))
         self.journal = Journal(
             data.journal,
+        self.clients = Clients(settings.registry_url)
             quota_bytes=settings.journal.quota_mb * MB,
             raw_bytes=settings.journal.raw_mb * MB,
             rejects_days=settings.journal.rejects_days,
@@ -270,6 +272,8 @@ class Hub:
         async with AsyncExitStack() as stack:
             stack.callback(gc.unfreeze)  # what `run` froze: else it is missed, and complained of, at exit
             await self.registry.start()
+            clients=self.clients,
+            public_url=self.settings.http.public_url,
             stack.push_async_callback(self.registry.stop)
             await self.tokens.start()
             stack.push_async_callback(self.tokens.stop)
@@ -282,6 +286,8 @@ class Hub:
                 self.whereabouts.settle(Places(ward))
             self.births_file.load()
             stack.push_async_callback(self.births_file.save)
+            await self.clients.start()
+            stack.push_async_callback(self.clients.stop)
             await self.log.start()
             stack.push_async_callback(self.log.stop)
             await self.journal.start()
@@ -445,6 +451,7 @@ class Hub:
                 await asyncio.sleep(_FOLLOW_S)
                 self._knocked(device, topic)
 
+        await self.clients.follow()
 
 def _keep_responsive() -> None:
     """Keep the loop's thread from waiting for others: the journal's, the stores', the garbage collector's.

@@ -3,7 +3,7 @@
 import typer
 
 from hub import __version__
-from hub.commands import alarms, demo, devices, doctor, patients, rejects, run, tokens, users
+from hub.commands import alarms, clients, demo, devices, doctor, patients, rejects, run, tokens, users
 
 app = typer.Typer(
     name="hub",
@@ -22,6 +22,7 @@ app.add_typer(alarms.app, name="alarms")
 app.add_typer(devices.app, name="devices")
 app.add_typer(rejects.app, name="rejects")
 app.add_typer(tokens.app, name="token")
+app.add_typer(clients.app, name="client")
 app.add_typer(users.app, name="user")
 app.add_typer(patients.app, name="patients")
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import (
@@ -150,9 +151,22 @@ class HttpSettings(_Section):
     port: int = Field(default=8080, ge=0, le=65535)
     """0: any free one."""
     cert_file: FilePath | None = None
+    public_url: str | None = None
+    """Where other programs find this hub, such as `https://hub.example`. FHIR links begin with it, and
+    clients that sign (`hub client`) name it in what they sign; without it they are refused."""
     key_file: FilePath | None = None
 
     @model_validator(mode="after")
+    @field_validator("public_url")
+    @classmethod
+    def _usable_url(cls, url: str | None) -> str | None:
+        parts = urlsplit(url or "")
+        if url is not None and (
+            parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment
+        ):
+            raise ValueError("expected an address such as https://hub.example or https://proxy.example/hub")
+        return None if url is None else url.rstrip("/")
+
     def _pair(self) -> Self:
         if (self.cert_file is None) != (self.key_file is None):
             raise ValueError("cert_file and key_file go together: give both or none")

@@ -19,6 +19,7 @@ from hub.api.fhir.interface import FhirInterface
 from hub.api.fhir.ledger import Ledger
 from hub.api.fhir.services import FhirServices
 from hub.api.services import Part, Replayed, Services
+from hub.clients import Clients
 from hub.device import Device, Latest
 from hub.journal import Journal
 from hub.live import Live
@@ -75,6 +76,7 @@ class FhirHub:
     journal: Journal
     assessments: dict[str, list[Assessment]]
     """Early warning scores by patient."""
+    clients: Clients
     rows: int = 0
 
     async def write(self, *readings: Reading, waveforms: tuple[Waveform, ...] = ()) -> None:
@@ -149,18 +151,21 @@ def vitals(seq: int, time_ns: int, device: str = "mon-1", exceptions=None, chann
 
 
 @contextlib.asynccontextmanager
-async def fhir_hub(folder: Path, ward: dict | None = None) -> AsyncIterator[FhirHub]:
+async def fhir_hub(
+    folder: Path, ward: dict | None = None, *, public_url: str | None = None
+) -> AsyncIterator[FhirHub]:
     """Run everything that stands behind the interface."""
     async with contextlib.AsyncExitStack() as stack:
         url = f"sqlite:///{folder / 'registry.sqlite'}"
         clock = Clock()
         registry = Registry(url, lambda: clock.ns)
         tokens = Tokens(url, lambda: clock.ns)
+        clients = Clients(url)
         log = EventLog(Records(folder / "alarms.sqlite"))
         journal = Journal(folder / "journal.sqlite")
         store = DuckDBStore(folder / "series.duckdb")
         ledger = Ledger(folder / "fhir.sqlite")
-        for part in (registry, tokens, log, journal, store):
+        for part in (registry, tokens, clients, log, journal, store):
             await part.start()
             stack.push_async_callback(part.stop)
         await registry.seed(parse(ward or WARD, "ward.toml"))
@@ -198,6 +203,8 @@ async def fhir_hub(folder: Path, ward: dict | None = None) -> AsyncIterator[Fhir
             find_device=lambda site, device: records.get((site, device)),
             now_ns=lambda: clock.ns,
             exports=folder / "exports",
+            clients=clients,
+            public_url=public_url,
             scores=lambda patient: assessments.get(patient, []),
         )
         interface = FhirInterface(fhir, journal)
@@ -218,4 +225,5 @@ async def fhir_hub(folder: Path, ward: dict | None = None) -> AsyncIterator[Fhir
             interface,
             journal,
             assessments,
+            clients,
         )

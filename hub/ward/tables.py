@@ -238,3 +238,16 @@ class SessionRow(Base):
     __table_args__ = (
         CheckConstraint("role IN ('nurse', 'charge-nurse', 'biomed', 'it', 'viewer')", name="role"),
     )
+
+
+class ClientRow(Base):
+    """A program that signs (SMART's private_key_jwt): its public keys, or where they are, and its scopes."""
+
+    __tablename__ = "smart_client"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    scopes: Mapped[str] = mapped_column(Text)
+    jwks: Mapped[str | None] = mapped_column(Text)
+    jwks_url: Mapped[str | None] = mapped_column(Text)
+    created_ns: Mapped[int]
+    expires_ns: Mapped[int | None]
+    __table_args__ = (CheckConstraint("(jwks IS NULL) <> (jwks_url IS NULL)", name="keys"),)

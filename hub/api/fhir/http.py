@@ -44,6 +44,9 @@ Body = Annotated[dict[str, Any], Depends(resource_of)]
 
 def base_of(request: Request) -> str:
     """Return the server's address, as the client knows it."""
+    public_url: str | None = request.app.state.fhir.public_url
+    if public_url is not None:
+        return f"{public_url}/fhir"
     # Of a mounted application Starlette's base_url is that of the outer one.
     inner = request.scope.get("root_path", "").removeprefix(request.scope.get("app_root_path", ""))
     return str(request.base_url).rstrip("/") + str(inner)

@@ -1,4 +1,4 @@
-"""What the FHIR interface keeps for itself: accesses, identifiers that others gave, subscriptions, events.
+"""What the FHIR interface keeps for itself: accesses, others' identifiers, subscriptions, events, assertions.
 
 A SQLite file beside the journal. Readings, places and people are not in it.
 """
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-LAYOUT = 1
+LAYOUT = 2
 _SCHEMA = """
 CREATE TABLE access (id INTEGER PRIMARY KEY AUTOINCREMENT, time_ns INTEGER NOT NULL, patient TEXT,
     access BLOB NOT NULL);
@@ -35,6 +35,10 @@ CREATE TABLE event (subscription TEXT NOT NULL, number INTEGER NOT NULL, focus T
     patient TEXT, time_ns INTEGER NOT NULL, resource BLOB, PRIMARY KEY (subscription, number));
 CREATE TABLE cursor (name TEXT PRIMARY KEY, position INTEGER NOT NULL);
 CREATE UNIQUE INDEX event_focus ON event (subscription, focus);
+"""
+_SINCE_2 = """
+CREATE TABLE assertion (digest TEXT PRIMARY KEY, expires_ns INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX assertion_expires ON assertion (expires_ns);
 """
 
 
@@ -134,6 +138,17 @@ class Ledger:
                 db.execute("DELETE FROM event WHERE time_ns < ?", [before_ns])
 
         await self._do(write)
+
+    async def spend(self, digest: str, expires_ns: int, now_ns: int) -> bool:
+        """Note a client's assertion until it expires; tell whether it is the first time."""
+
+        def write(db: sqlite3.Connection) -> bool:
+            with db:
+                db.execute("DELETE FROM assertion WHERE expires_ns <= ?", [now_ns])
+                found = db.execute("INSERT OR IGNORE INTO assertion VALUES (?, ?)", [digest, expires_ns])
+                return found.rowcount == 1
+
+        return await self._do(write)
 
     async def erase(self, patient: str, encounters: Sequence[str]) -> None:
         """Remove what events hold of a patient, and the numbers of these Encounters, from the file too.
@@ -294,8 +309,9 @@ class Ledger:
         self._db.execute("PRAGMA synchronous = NORMAL")
         with closing(self._db.execute("PRAGMA user_version")) as cursor:
             layout = cursor.fetchone()[0]
-        if layout == 0:
-            self._db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {LAYOUT}; COMMIT;")
+        if layout in (0, 1):
+            missing = _SCHEMA + _SINCE_2 if layout == 0 else _SINCE_2
+            self._db.executescript(f"BEGIN; {missing} PRAGMA user_version = {LAYOUT}; COMMIT;")
         elif layout != LAYOUT:
             self._db.close()
             raise LedgerUnavailable(

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from secrets import token_bytes
-from typing import Annotated, Protocol, TypeVar
+from typing import TYPE_CHECKING, Annotated, Protocol, TypeVar
 
 from fastapi import Depends
 from starlette.requests import HTTPConnection
@@ -27,6 +28,9 @@ from hub.ward.model import (
     WardEntry,
 )
 from hub.ward.transaction import Changes
+
+if TYPE_CHECKING:
+    from hub.api.fhir.assertion import Assertions, ClientCheck
 
 T = TypeVar("T")
 
@@ -70,6 +74,10 @@ class FhirServices:
     now_ns: Callable[[], int]
     exports: Path
     """Folder for the files of $export."""
+    clients: "ClientCheck"
+    """Programs that sign."""
+    public_url: str | None = None
+    """Where clients find the hub, where it is told; assertions name it, and links begin with it."""
     key: bytes = field(default_factory=lambda: token_bytes(32))
     """Signs access tokens and cursors; a new one each start."""
     scores: Callable[[str], Sequence[Assessment]] = lambda _: ()
@@ -77,6 +85,13 @@ class FhirServices:
     device_keys: dict[str, DeviceEntry] = field(default_factory=dict)
     """By the key in Observation ids: the devices as `directory` last saw them."""
     absence: Absence = field(default_factory=Absence)
+
+    @cached_property
+    def assertions(self) -> "Assertions":
+        """Checks what clients sign."""
+        from hub.api.fhir.assertion import Assertions  # 20 MB: only a hub whose clients sign pays for it
+
+        return Assertions(self.clients, self.ledger.spend)
 
 
 async def services_of(connection: HTTPConnection) -> FhirServices:
