@@ -219,9 +219,8 @@ class Live:
         changed = {self._bed_of.get(device) for device in dirty}
         changed |= self._gone_stale(now_ns)
         changed.discard(None)
-        for device in dirty:
-            if device not in self._checked:
-                self._check(device, now_ns)
+        for device in dirty - self._checked:
+            self._check(device, now_ns)
         self._fragments.clear()
         if moved:
             for scope in list(fanout.scopes()):
@@ -277,6 +276,7 @@ class Live:
         self._bed_of[device] = key
         if key is not None:
             self._devices_at.setdefault(key, []).append(device)
+            self._dirty.add(device)  # so that its values are looked at from now on
 
     def _bed(self, key: tuple[str, str], now_ns: int) -> Bed:
         place = self._beds[key]
@@ -336,13 +336,24 @@ class Live:
         # A time ahead of the hub's clock must not keep a value fresh: then its receipt counts.
         return min(latest.time_ns, latest.received_ns) + int(limit_s * 1e9)
 
-    def _check(self, device: Device, now_ns: int) -> None:
-        """Look at a device again when the first of its fresh values becomes stale."""
-        ends = [self._stale_at(device, latest) for latest in device.every_latest()]
-        due = min((end for end in ends if end > now_ns), default=None)
-        if due is not None:
+    def _check(self, device: Device, now_ns: int) -> bool:
+        """Look at a device again when the first of its fresh values becomes stale; tell whether one has.
+
+        Only what a bed shows can be seen to become stale.
+        """
+        if self._bed_of.get(device) is None:
+            return False
+        stale, due = False, 0
+        for latest in device.every_latest():
+            end = self._stale_at(device, latest)
+            if end <= now_ns:
+                stale = True
+            elif not due or end < due:
+                due = end
+        if due:
             self._checked.add(device)
             heappush(self._checks, (due, next(self._order), device))
+        return stale
 
     def _gone_stale(self, now_ns: int) -> set[tuple[str, str] | None]:
         """Return the beds at which a value may have become stale since the last tick."""
@@ -350,7 +361,6 @@ class Live:
         while self._checks and self._checks[0][0] <= now_ns:
             device = heappop(self._checks)[2]
             self._checked.discard(device)
-            if any(self._stale_at(device, latest) <= now_ns for latest in device.every_latest()):
+            if self._check(device, now_ns):
                 beds.add(self._bed_of.get(device))
-            self._check(device, now_ns)
         return beds

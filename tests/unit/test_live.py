@@ -233,6 +233,18 @@ def test_a_value_that_becomes_stale_is_a_change(live, screens):
     assert screens.frames == []
 
 
+def test_a_value_that_came_before_its_device_was_placed_is_told_when_it_becomes_stale(live, places, screens):
+    live.update(device("spare"), reading(device="spare", heart_rate=72.0))
+    tick(live, screens, NOW)
+    places.at["spare"] = "west-01"
+    places.version += 1
+    tick(live, screens, NOW + SECOND)
+    screens.frames.clear()
+    tick(live, screens, NOW + 10 * SECOND)
+    (_, document) = screens.frames[0]
+    assert document["beds"][0]["values"]["heart_rate"]["quality"] == "stale"
+
+
 def test_when_a_device_moves_every_client_gets_a_snapshot_and_the_old_bed_is_empty(live, places, screens):
     live.update(device(), reading(heart_rate=72.0))
     tick(live, screens, NOW)
