@@ -22,8 +22,8 @@ from hub.api.services import Services
 from hub.api.sign_in import EitherSecret, SignIn
 from hub.brokers import Brokers
 from hub.canary import AREA
-from hub.clock import SECOND_NS, hub_clock
 from hub.clients import Clients
+from hub.clock import SECOND_NS, hub_clock
 from hub.datadir import DataDir
 from hub.device import Device
 from hub.devices.births import Births
@@ -99,12 +99,12 @@ class Hub:
         )
         self.registry = Registry(settings.registry_url, now_ns)
         self.tokens = Tokens(settings.registry_url)
+        self.clients = Clients(settings.registry_url)
         self.users = Users(settings.registry_url, now_ns)
         self.sessions = Sessions(settings.registry_url, now_ns)
         self.log = EventLog(Records(data.alarms))
         self.journal = Journal(
             data.journal,
-        self.clients = Clients(settings.registry_url)
             quota_bytes=settings.journal.quota_mb * MB,
             raw_bytes=settings.journal.raw_mb * MB,
             rejects_days=settings.journal.rejects_days,
@@ -263,6 +263,8 @@ class Hub:
             find_device=self.roster.find,
             now_ns=self.now_ns,
             exports=data.exports,
+            clients=self.clients,
+            public_url=self.settings.http.public_url,
             scores=self.alarms.early_warning.history,
         )
 
@@ -272,11 +274,11 @@ class Hub:
         async with AsyncExitStack() as stack:
             stack.callback(gc.unfreeze)  # what `run` froze: else it is missed, and complained of, at exit
             await self.registry.start()
-            clients=self.clients,
-            public_url=self.settings.http.public_url,
             stack.push_async_callback(self.registry.stop)
             await self.tokens.start()
             stack.push_async_callback(self.tokens.stop)
+            await self.clients.start()
+            stack.push_async_callback(self.clients.stop)
             await self.users.start()
             stack.push_async_callback(self.users.stop)
             await self.sessions.start()
@@ -286,8 +288,6 @@ class Hub:
                 self.whereabouts.settle(Places(ward))
             self.births_file.load()
             stack.push_async_callback(self.births_file.save)
-            await self.clients.start()
-            stack.push_async_callback(self.clients.stop)
             await self.log.start()
             stack.push_async_callback(self.log.stop)
             await self.journal.start()
@@ -440,6 +440,7 @@ class Hub:
     async def _follow_registry(self) -> None:
         await self.registry.follow()
         await self.tokens.follow()
+        await self.clients.follow()
         await self.sessions.follow()
 
     async def _enter_new_devices(self) -> None:
@@ -451,7 +452,6 @@ class Hub:
                 await asyncio.sleep(_FOLLOW_S)
                 self._knocked(device, topic)
 
-        await self.clients.follow()
 
 def _keep_responsive() -> None:
     """Keep the loop's thread from waiting for others: the journal's, the stores', the garbage collector's.

@@ -150,13 +150,12 @@ class HttpSettings(_Section):
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
     """0: any free one."""
-    cert_file: FilePath | None = None
     public_url: str | None = None
     """Where other programs find this hub, such as `https://hub.example`. FHIR links begin with it, and
     clients that sign (`hub client`) name it in what they sign; without it they are refused."""
+    cert_file: FilePath | None = None
     key_file: FilePath | None = None
 
-    @model_validator(mode="after")
     @field_validator("public_url")
     @classmethod
     def _usable_url(cls, url: str | None) -> str | None:
@@ -167,6 +166,7 @@ class HttpSettings(_Section):
             raise ValueError("expected an address such as https://hub.example or https://proxy.example/hub")
         return None if url is None else url.rstrip("/")
 
+    @model_validator(mode="after")
     def _pair(self) -> Self:
         if (self.cert_file is None) != (self.key_file is None):
             raise ValueError("cert_file and key_file go together: give both or none")

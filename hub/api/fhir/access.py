@@ -98,14 +98,14 @@ def granted(asked: Iterable[str], owned: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(scopes))
 
 
-def _permissions(text: str) -> str:
-    return _V1.get(text, text)
 def is_scope(text: str) -> bool:
     """Tell whether a text is a scope that something can be allowed by."""
     match = _SCOPE.fullmatch(text)
     return match is not None and bool(_permissions(match.group(2)))
 
 
+def _permissions(text: str) -> str:
+    return _V1.get(text, text)
 
 
 def issue(services: FhirServices, name: str, role: str, scopes: Iterable[str]) -> str:
