@@ -32,6 +32,9 @@ class LocationAnswer(Struct, frozen=True):
     zone: str | None
     """Null where it is unknown."""
     zone_name: str | None
+    last_zone: str | None
+    """The zone, also while it is unknown: then where it was last."""
+    last_zone_name: str | None
     ward: str | None
     since: datetime | None
     """Since when it is in the zone, or unknown."""
@@ -80,6 +83,8 @@ def _location(about: Whereabout) -> LocationAnswer:
         patient=about.patient,
         zone=position.zone,
         zone_name=about.zone_name,
+        last_zone=position.last_zone,
+        last_zone_name=about.last_zone_name,
         ward=about.ward,
         since=moment(position.since_ns) if position.since_ns else None,
         seen=moment(position.seen_ns),

@@ -40,6 +40,8 @@ class Position(Struct, frozen=True):
     away: bool
     rssi: float | None
     """Smoothed, in its zone; dBm."""
+    last_zone: str | None
+    """Where it is, or was before its zone became unknown."""
 
 
 class Tracker:
@@ -95,8 +97,8 @@ class Tracker:
                 continue
             if track.zone is not None:
                 moved.append(Moved(site, beacon, "lost", track.zone, now_ns))
-                track.zone, track.since_ns, track.candidate = None, now_ns, None
-                track.heard.clear()
+                track.zone, track.since_ns = None, now_ns
+                track.silence()
             if silent_ns >= away_ns and not track.away:
                 track.away = True
                 moved.append(Moved(site, beacon, "away", None, now_ns))
@@ -108,22 +110,17 @@ class Tracker:
 
     def positions(self) -> Iterator[Position]:
         """Return where every beacon is."""
-        for (site, beacon), track in self._tracks.items():
-            yield Position(
-                site, beacon, track.zone, track.since_ns, track.time_ns, track.away, track.strength()
-            )
+        return (_position(site, beacon, track) for (site, beacon), track in self._tracks.items())
 
     def position(self, site: str, beacon: str) -> Position | None:
         """Return where one beacon is; None for one that was never heard."""
         track = self._tracks.get((site, beacon))
-        if track is None:
-            return None
-        return Position(site, beacon, track.zone, track.since_ns, track.time_ns, track.away, track.strength())
+        return None if track is None else _position(site, beacon, track)
 
     def replaced(self) -> None:
         """Take note that gateways hang elsewhere now: what they heard before says nothing."""
         for track in self._tracks.values():
-            track.heard.clear()
+            track.silence()
 
     def _new(self, site: str, beacon: str) -> Track | None:
         if not self._is_known(site, beacon):
@@ -135,8 +132,22 @@ class Tracker:
         return track
 
 
+def _position(site: str, beacon: str, track: Track) -> Position:
+    return Position(
+        site,
+        beacon,
+        track.zone,
+        track.since_ns,
+        track.time_ns,
+        track.away,
+        track.strength(),
+        track.last_zone,
+    )
+
+
 def _enter(site: str, beacon: str, track: Track, zone: str, time_ns: int) -> Iterator[Moved]:
     if track.zone is not None:
         yield Moved(site, beacon, "left", track.zone, time_ns)
-    track.zone, track.since_ns, track.away = zone, time_ns, False
+    track.zone = track.last_zone = zone
+    track.since_ns, track.away = time_ns, False
     yield Moved(site, beacon, "entered", zone, time_ns)

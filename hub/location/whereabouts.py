@@ -26,6 +26,7 @@ class Whereabout(Struct, frozen=True):
     patient: str | None
     """Surrogate id."""
     zone_name: str | None
+    last_zone_name: str | None
     ward: str | None
     """Of the zone; of the beacon's placement or home where the zone has none or is unknown."""
 
@@ -90,8 +91,16 @@ class Whereabouts:
             owner = Owner("patient")
         patient = placement.patient if owner.kind == "patient" else None
         zone = self.places.zone(position.zone)
+        last = self.places.zone(position.last_zone)
         ward = (zone.ward if zone is not None else None) or placement.ward or owner.ward
-        return Whereabout(position, owner, patient, None if zone is None else zone.name, ward)
+        return Whereabout(
+            position,
+            owner,
+            patient,
+            None if zone is None else zone.name,
+            None if last is None else last.name,
+            ward,
+        )
 
     def _follow(self, moved: Iterable[Moved], now_ns: int) -> None:
         for change in moved:

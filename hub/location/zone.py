@@ -61,12 +61,14 @@ class Heard:
 class Track:
     """What is known of one beacon."""
 
-    __slots__ = ("away", "candidate", "candidate_ns", "heard", "since_ns", "time_ns", "zone")
+    __slots__ = ("away", "candidate", "candidate_ns", "heard", "last_zone", "since_ns", "time_ns", "zone")
 
     def __init__(self) -> None:
         self.heard: dict[str, Heard] = {}
         """By gateway; those that are heard no more are dropped in time."""
         self.zone: str | None = None
+        self.last_zone: str | None = None
+        """Where it is, or was before its zone became unknown."""
         self.since_ns = 0
         """Since when it is there, or unknown."""
         self.candidate: str | None = None

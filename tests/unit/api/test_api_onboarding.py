@@ -80,6 +80,7 @@ async def test_where_beacons_are_is_told_by_scope(client):
     (told,) = (await client.get("/api/v1/locations")).json()["locations"]
     assert (told["beacon"], told["kind"], told["name"]) == (BEACON, "asset", "Cart")
     assert (told["zone"], told["zone_name"], told["ward"], told["away"]) == ("room-1", "Room 1", "icu", False)
+    assert (told["last_zone"], told["last_zone_name"]) == ("room-1", "Room 1")
     assert (await client.get("/api/v1/locations?site=main&ward=west")).json()["locations"] == []
     one = await client.get(f"/api/v1/locations/main/{BEACON}")
     assert one.json() == told

@@ -98,6 +98,14 @@ def test_a_patients_beacon_is_where_its_placement_says_whose_it_is(hospital):
     assert (moved.change, moved.zone) == ("entered", "room-1")
 
 
+def test_a_beacon_that_is_heard_no_more_was_last_where_it_was_heard(hospital):
+    hospital.hear("gw-1", PATIENT, 0)
+    hospital.found.tick(T0 + 60 * SECOND)
+    about = hospital.found.of("main", PATIENT)
+    assert (about.position.zone, about.zone_name) == (None, None)
+    assert (about.position.last_zone, about.last_zone_name) == ("room-1", "Room 1")
+
+
 def test_a_beacon_that_nobody_placed_is_of_nobody_however_near_it_is(hospital):
     hospital.hear("gw-1", "FFFFFFFFFFFF", 0, rssi=-30)
     about = hospital.found.of("main", "FFFFFFFFFFFF")
