@@ -2,19 +2,36 @@
 
 import re
 import tomllib
+from datetime import date, time
 from pathlib import Path
 from typing import Final
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from hub.devices.definition import MAP, NAME, Definition
 from hub.devices.doubts import doubts
+from hub.devices.lines import Key, lines
+from hub.devices.payload import found
 from hub.devices.problem import Problem
 
-Key = tuple[str | int, ...]
-
-_HEADER: Final = re.compile(r"\s*(\[\[?)\s*([A-Za-z0-9_.\-\s]+?)\s*\]\]?\s*(?:#.*)?$")
-_ASSIGNMENT: Final = re.compile(r"""\s*["']?([A-Za-z0-9_\-]+)["']?\s*(?:\.[^=]*)?=""")
+_SCALARS: Final = ("str", "int", "float", "bool")
+_EXPECTED: Final = {
+    "string_type": "a text",
+    "int_type": "a number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "list_type": "an array",
+    "dict_type": "a table",
+    "model_type": "a table",
+    "model_attributes_type": "a table",
+}
+_SAID: Final = {
+    "extra_forbidden": "is no key of the language here",
+    "missing": "is missing",
+    "string_too_short": "is empty",
+    "too_short": "give at least one",
+}
 _TOML_LINE: Final = re.compile(r"\(at line (\d+)")
 
 
@@ -35,65 +52,62 @@ def parse(text: str, file: str) -> tuple[Definition | None, list[Problem]]:
         at = _TOML_LINE.search(str(error))
         line = int(at[1]) if at else len(text.splitlines())
         return None, [Problem(file, line, "", f"is not TOML: {error}")]
-    lines = _lines(text)
+    known = lines(text)
     try:
         definition = Definition.model_validate(document)
     except ValidationError as error:
-        return None, [_problem(file, lines, dict(fault)) for fault in error.errors()]
+        return None, list(dict.fromkeys(_problem(file, known, fault) for fault in error.errors()))
     doubtful = [
-        Problem(file, _line(lines, key), _shown(key), message, "warning")
+        Problem(file, _line(known, key), _shown(key), message, "warning")
         for key, message in doubts(definition)
     ]
     return definition, doubtful
 
 
-def _problem(file: str, lines: dict[Key, int], fault: dict[str, object]) -> Problem:
-    location = fault["loc"]
-    assert isinstance(location, tuple)  # noqa: S101 - pydantic's promise
+def _problem(file: str, known: dict[Key, int], fault: ErrorDetails) -> Problem:
     # Members of a union are named by pydantic, not by the file.
-    key: Key = tuple(step for step in location if step not in (NAME, MAP))
-    message = str(fault["msg"]).removeprefix("Value error, ")
-    if fault["type"] == "extra_forbidden":
-        message = "is no key of the language here"
-    elif fault["type"] == "missing":
-        message = "is missing"
-    return Problem(file, _line(lines, key), _shown(key), message)
-
-
-def _lines(text: str) -> dict[Key, int]:
-    """Find the line of every table and of every key that has a line of its own."""
-    lines: dict[Key, int] = {}
-    counts: dict[Key, int] = {}
-    table: Key = ()
-    for number, line in enumerate(text.splitlines(), start=1):
-        header = _HEADER.match(line)
-        if header:
-            table = _table(header[2].split("."), header[1] == "[[", counts)
-            lines[table] = number
-            continue
-        assignment = _ASSIGNMENT.match(line)
-        if assignment:
-            lines.setdefault((*table, assignment[1]), number)
-    return lines
-
-
-def _table(names: list[str], is_array: bool, counts: dict[Key, int]) -> Key:
-    table: Key = ()
-    for position, name in enumerate(names):
-        table = (*table, name.strip())
-        if position == len(names) - 1 and is_array:
-            counts[table] = counts.get(table, -1) + 1
-        if table in counts:
-            table = (*table, counts[table])
-    return table
-
-
-def _line(lines: dict[Key, int], key: Key) -> int:
-    while key:
-        if key in lines:
-            return lines[key]
+    key: Key = tuple(step for step in fault["loc"] if step not in (NAME, MAP))
+    if key and key[-1] in _SCALARS and key not in known:
         key = key[:-1]
-    return 0
+        expected = "expected a text, a number or true or false"
+        return Problem(file, _line(known, key), _shown(key), f"{expected}, found {_found(fault['input'])}")
+    return Problem(file, _line(known, key), _shown(key), _words(fault))
+
+
+def _words(fault: ErrorDetails) -> str:
+    """Say what pydantic says as a person would."""
+    kind, context = fault["type"], fault.get("ctx", {})
+    if kind in _EXPECTED:
+        return f"expected {_EXPECTED[kind]}, found {_found(fault['input'])}"
+    if kind == "literal_error":
+        sent = fault["input"]
+        return (
+            f"expected {context['expected']}, found {repr(sent) if isinstance(sent, str) else _found(sent)}"
+        )
+    if kind == "greater_than":
+        return f"expected above {context['gt']:g}"
+    if kind == "less_than_equal":
+        return f"expected at most {context['le']:g}"
+    return _SAID.get(kind) or fault["msg"].removeprefix("Value error, ")
+
+
+def _found(sent: object) -> str:
+    if isinstance(sent, date | time):
+        return "a date or a time"
+    return "a text" if isinstance(sent, str) else found(sent).replace("an object", "a table")
+
+
+def _line(known: dict[Key, int], key: Key) -> int:
+    """Return the line of a key, or of the nearest thing around it that the file has."""
+    line = 0
+    at: Key = ()
+    for step in key:
+        if (*at, step) in known:
+            at = (*at, step)
+            line = known[at]
+        elif step != 0:  # one table stands for an array of one
+            break
+    return line
 
 
 def _shown(key: Key) -> str:

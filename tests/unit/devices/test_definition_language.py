@@ -424,6 +424,48 @@ def test_a_fault_is_told_with_key_line_and_what_was_expected(fault):
         assert (problem.key, problem.line) == (key, line)
 
 
+def test_a_fault_in_the_middle_of_an_array_is_told_with_its_own_line():
+    rows = [
+        '{ path = "a", parameter = "heart_rate" },',
+        '{ path = "b", parameter = "spo2", unit = { path = 3 } },',
+    ]
+    text = "\n".join([HEAD + TOPIC + "[[read]]", "value = [", *rows, "]"])
+    _, (problem,) = parse(text, "d.toml")
+    line = next(number for number, row in enumerate(text.splitlines(), 1) if "path = 3" in row)
+    assert (problem.key, problem.line) == ("read[0].value[1].unit.path", line)
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "words"),
+    [
+        ("title = 3", "title", "expected a text, found a number"),
+        ('title = ""', "title", "is empty"),
+        ("source = [1]", "source", "expected a text, found an array"),
+        ('interval_s = "5"', "interval_s", "expected a number, found a text"),
+        ("interval_s = 0", "interval_s", "expected above 0"),
+        ("interval_s = 100000", "interval_s", "expected at most 86400"),
+        ("text_numbers = 1", "text_numbers", "expected true or false, found a number"),
+        ("no_value = 7", "no_value", "expected an array, found a number"),
+        ("no_value = [[7]]", "no_value[0]", "expected a text, a number or true or false, found an array"),
+        ('gateway = "all"', "gateway", "expected 'registered' or 'any', found 'all'"),
+        ("topic = []", "topic", "give at least one"),
+        ("when = 5", "when[0]", "expected a table, found a number"),
+        ("time = 2026-11-24", "time[0]", "expected a table, found a date or a time"),
+    ],
+)
+def test_a_fault_of_form_is_told_in_words_and_once(text, key, words):
+    good = {
+        "title": 'title = "a"',
+        "source": 'source = "b"',
+        "interval_s": "interval_s = 1",
+        "read": "read = [{ ignore = true }]",
+        "topic": 'topic = [{ pattern = "a/{device}" }]',
+    }
+    good[text.partition(" ")[0]] = text
+    _, problems = parse("\n".join(good.values()), "d.toml")
+    assert [(problem.key, problem.message) for problem in problems] == [(key, words)]
+
+
 def test_all_faults_of_a_file_are_told_at_once():
     _, problems = parse('interval_s = "soon"\n[[topic]]\npattern = "a/#/b"\n[[read]]\n', "d.toml")
     assert {problem.key for problem in problems} == {
