@@ -9,7 +9,8 @@ from typing import Final
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from hub.devices.definition import MAP, NAME, Definition
+from hub.devices.content import MAP, NAME
+from hub.devices.definition import Definition
 from hub.devices.doubts import doubts
 from hub.devices.lines import Key, lines
 from hub.devices.payload import found

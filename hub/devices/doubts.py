@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from hub.devices.definition import Definition, Named, Read, Value
+from hub.devices.content import Named, Value
+from hub.devices.definition import Definition, Read
 from hub.vocabulary import PARAMETERS, by_loinc, by_mdc, by_mdc_name
 
 Key = tuple[str | int, ...]

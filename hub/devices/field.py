@@ -8,10 +8,10 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
-from hub.devices.definition import Each, Pick, Place, Scalar, Test, Time
 from hub.devices.expression import Failed
 from hub.devices.path import MISSING, Get, Path
 from hub.devices.payload import Unusable, found, number
+from hub.devices.place import Each, Pick, Place, Scalar, Test, Time
 from hub.devices.timestamp import NotATimeError, epoch_ns, hl7_ns, iso_ns, pattern_ns
 
 _NUMBER: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?", re.ASCII)

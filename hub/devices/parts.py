@@ -6,12 +6,13 @@ from typing import Final, TypeVar, cast, get_args
 
 from msgspec import Struct
 
+from hub.devices.content import Alarm, Sighting, Status, Waveform
 from hub.devices.decode import AlarmSent, Item, Refused, SightingSent, StatusSent, WaveformSent
-from hub.devices.definition import Alarm, Pick, Sighting, Status, Waveform
 from hub.devices.expression import Failed
 from hub.devices.field import Field, Record, field, is_one_of, number_in, place_of, scalars, text, where
 from hub.devices.path import MISSING
 from hub.devices.payload import found
+from hub.devices.place import Pick
 from hub.model import Kind, Presence, Priority
 from hub.vocabulary import PARAMETERS
 

@@ -5,7 +5,7 @@ from datetime import tzinfo
 from typing import Final
 
 from hub.devices.decode import Item, Observed, Refused
-from hub.devices.definition import Definition, Each, Read
+from hub.devices.definition import Definition, Read
 from hub.devices.field import (
     Record,
     UndecidedError,
@@ -22,6 +22,7 @@ from hub.devices.join import join
 from hub.devices.parts import Emit, Frame, alarm, sighting, status, waveform
 from hub.devices.path import MISSING, Path
 from hub.devices.payload import Unusable, found
+from hub.devices.place import Each
 from hub.devices.value import Values, value
 from hub.mqtt.topics import is_id
 

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from math import isnan
 from typing import Final
 
-from hub.devices.definition import Definition, Named, Value
+from hub.devices.content import Named, Value
+from hub.devices.definition import Definition
 from hub.devices.field import Record, field, number_in, place_of, text, where
 from hub.devices.parts import Frame
 from hub.devices.path import MISSING

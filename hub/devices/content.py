@@ -1,0 +1,173 @@
+"""What a record gives, as a definition writes it: values, alarms, statuses, sightings, waveforms."""
+
+import re
+from typing import Annotated, Literal, Self, get_args
+
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Tag, model_validator
+
+from hub.devices.place import Entry, Pick, Place, Scalar, Source, Word, as_list, as_path, as_word
+from hub.model import Kind, Priority
+from hub.vocabulary import PARAMETERS, unknown
+
+_CONDITION = re.compile(r"[a-z][a-z0-9_]{0,62}")
+
+
+def _known_parameter(name: str) -> str:
+    _check_parameter(name, "")
+    return name
+
+
+class Target(Entry):
+    """What one name of a `map` of parameters means."""
+
+    parameter: Annotated[str, AfterValidator(_known_parameter)]
+    unit: str = ""
+    scale: float = 1.0
+    offset: float = 0.0
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        _check_parameter(self.parameter, self.unit)
+        return self
+
+
+def _as_target(sent: object) -> object:
+    return {"parameter": sent} if isinstance(sent, str) else sent
+
+
+class Named(Place):
+    """A parameter that another place of the payload names."""
+
+    map: dict[str, Annotated[Target, BeforeValidator(_as_target)]] = {}
+    codes: Literal["mdc", "name"] | None = None
+    """What is looked up in the vocabulary where `map` lacks it: MDC codes, or the vocabulary's own names."""
+    other: Literal["refuse", "ignore"] = "refuse"
+    """What to do with a name that neither has."""
+
+    @model_validator(mode="after")
+    def _names_something(self) -> Self:
+        if not self.map and self.codes is None:
+            raise ValueError('give a map, or codes = "mdc" or "name" to look the name up in the vocabulary')
+        return self
+
+
+NAME, MAP = "<name>", "<map>"
+"""How pydantic names the two forms of `parameter` in a fault; no key of a file."""
+
+
+class Value(Place):
+    """One value: where it is, which parameter it is of, in which unit."""
+
+    parameter: Annotated[
+        Annotated[str, AfterValidator(_known_parameter), Tag(NAME)] | Annotated[Named, Tag(MAP)],
+        Discriminator(lambda sent: NAME if isinstance(sent, str) else MAP),
+    ]
+    unit: Annotated[Pick | None, BeforeValidator(as_word)] = None
+    """UCUM; the vocabulary's unit where absent."""
+    scale: float = 1.0
+    offset: float = 0.0
+    """Applied before the unit: value = sent * scale + offset."""
+    map: dict[str, str] = {}
+    """For coded parameters and texts: from what is sent to what the vocabulary takes."""
+    quality: Annotated[Pick | None, BeforeValidator(as_path)] = None
+    """Gives `valid`, `questionable`, `invalid` or `no-value`."""
+    no_value: list[Scalar] = []
+    """What means "no value" here, beside what the definition says for all."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if isinstance(self.parameter, Named):
+            return self
+        _check_parameter(self.parameter, str(self.unit.value) if self.unit and self.unit.value else "")
+        parameter = PARAMETERS[self.parameter]
+        wrong = sorted(word for word in set(self.map.values()) if not parameter.holds(word))
+        if parameter.is_number and self.map:
+            raise ValueError(f"{self.parameter} is a number: a map is for coded parameters and texts")
+        if not parameter.is_number and wrong:
+            raise ValueError(f"{self.parameter} takes {parameter.expected}, not {', '.join(wrong)}")
+        return self
+
+
+class Alarm(Place):
+    """A device's own alarm: a flag or a text that says whether a condition is present."""
+
+    condition: Word
+    present: Annotated[list[Scalar], BeforeValidator(as_list)] = [True]
+    absent: Annotated[list[Scalar], BeforeValidator(as_list)] = [False]
+    other: Literal["refuse", "ignore"] = "refuse"
+    """What to do with what is neither."""
+    priority: Word = Pick(value="medium")
+    kind: Word = Pick(value="technical")
+    """`technical` or `physiological`."""
+    parameter: Annotated[Pick | None, BeforeValidator(as_word)] = None
+    """A name of the vocabulary."""
+    text: Annotated[Pick | None, BeforeValidator(as_word)] = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        names = [] if self.parameter is None else [self.parameter.value, *self.parameter.map.values()]
+        for name in names:
+            if name is not None and name not in PARAMETERS:
+                raise ValueError(unknown(str(name)))
+        for key, word, words in (("kind", self.kind, Kind), ("priority", self.priority, Priority)):
+            if word.value is not None and word.value not in get_args(words):
+                raise ValueError(f"{key}: use one of {', '.join(get_args(words))}")
+        if self.condition.value is not None and not _CONDITION.fullmatch(str(self.condition.value)):
+            raise ValueError("condition: use small letters, digits and _, a letter first")
+        if any(type(one) is type(two) and one == two for one in self.present for two in self.absent):
+            raise ValueError("present and absent share a value: which of them is it?")
+        return self
+
+
+class Status(Entry):
+    """The state that a device says it is in."""
+
+    state: Word
+    battery: Annotated[Pick | None, BeforeValidator(as_path)] = None
+    firmware: Annotated[Pick | None, BeforeValidator(as_path)] = None
+    interval_s: Annotated[Pick | None, BeforeValidator(as_path)] = None
+
+
+class Sighting(Entry):
+    """A beacon that a gateway heard; the gateway is the device."""
+
+    beacon: Source
+    rssi: Source
+    tx_power: Annotated[Pick | None, BeforeValidator(as_path)] = None
+    battery: Annotated[Pick | None, BeforeValidator(as_path)] = None
+
+
+class Waveform(Entry):
+    """A window of samples: an array of numbers, or a text of numbers with blanks between."""
+
+    waveform: Word
+    samples: Source
+    rate: Source
+    scale: Annotated[Pick | None, BeforeValidator(as_path)] = None
+    offset: Annotated[Pick | None, BeforeValidator(as_path)] = None
+    baseline: Annotated[Pick | None, BeforeValidator(as_path)] = None
+    """The sample that means 0; in place of `offset`."""
+    unit: Annotated[Pick | None, BeforeValidator(as_word)] = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.offset is not None and self.baseline is not None:
+            raise ValueError("give offset or baseline, not both")
+        names = [*self.waveform.map.values()] or [str(self.waveform.value)]
+        for name in names:
+            if name not in PARAMETERS:
+                raise ValueError(unknown(name))
+            if PARAMETERS[name].kind != "waveform":
+                raise ValueError(f"{name} is no waveform")
+        return self
+
+
+def _check_parameter(name: str, unit: str) -> None:
+    parameter = PARAMETERS.get(name)
+    if parameter is None:
+        raise ValueError(unknown(name))
+    if parameter.kind == "waveform":
+        raise ValueError(f"{name} is a waveform: it goes into [[read.waveform]]")
+    if unit and unit not in parameter.units:
+        accepted = ", ".join(parameter.units) or "no unit"
+        raise ValueError(f"{name} in {unit!r} can't be converted: accepted is {accepted}")
