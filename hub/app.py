@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from typing import TYPE_CHECKING
 
 from hub.alarms.limits import DEFAULTS, load_limits
 from hub.alarms.log import EventLog
@@ -44,6 +45,7 @@ from hub.location.tracker import Moved
 from hub.location.whereabouts import Whereabout, Whereabouts
 from hub.measures import measure
 from hub.metrics import Metrics
+from hub.openid.settings import OpenIdSettings
 from hub.pipeline import Line
 from hub.replay import Replay
 from hub.restart import Resumption
@@ -63,6 +65,9 @@ from hub.users import Users
 from hub.ward.model import RegistryUnavailable
 from hub.ward.registry import Registry
 from hub.ward.wardfile import WardFile
+
+if TYPE_CHECKING:
+    from hub.openid.provider import Provider
 
 log = logging.getLogger(__name__)
 
@@ -112,6 +117,7 @@ class Hub:
             on_state=self._journal_changed,
         )
         self.ledger = Ledger(data.fhir)
+        self.provider = None if settings.oidc is None else open_provider(settings.oidc)
         pushed = PushedWard(self.registry, self.log, self.ledger)
         self.stores = [open_store(store, data, pushed) for store in settings.stores]
         self.drains = [
@@ -201,7 +207,7 @@ class Hub:
             self._fhir_services(data), self.journal, accesses_days=settings.retention.accesses_days
         )
         self.api = ApiServer(
-            create_api(self._services(), SignIn(self.users, self.sessions), self.fhir),
+            create_api(self._services(), self._sign_in(), self.fhir),
             self.stream,
             self.live,
             host=settings.http.host,
@@ -251,6 +257,9 @@ class Hub:
             fitting=self.catalog.fitting,
             definitions=tuple(self.catalog.definitions),
         )
+
+    def _sign_in(self) -> SignIn:
+        return SignIn(self.users, self.sessions, self.provider, self.ledger.record)
 
     def _fhir_services(self, data: DataDir) -> FhirServices:
         return FhirServices(
@@ -318,6 +327,8 @@ class Hub:
             tasks.create_task(self.housekeeping.run())
             tasks.create_task(self.alarms.run())
             tasks.create_task(self.fhir.run())
+            if self.provider is not None:
+                tasks.create_task(self.provider.greet())
             tasks.create_task(self._enter_new_devices())
             tasks.create_task(self.births_file.run())
             tasks.create_task(_every(0.1, self._beat))
@@ -470,6 +481,13 @@ async def _every(seconds: float, action: Callable[[], Awaitable[None]]) -> None:
     while True:
         await action()
         await asyncio.sleep(seconds)
+
+
+def open_provider(settings: OpenIdSettings) -> "Provider":
+    """Return the OpenID provider; nothing is asked of it yet."""
+    from hub.openid.provider import Provider  # 20 MB: only a hub that has one pays for it
+
+    return Provider(settings)
 
 
 def open_store(settings: StoreSettings, data: DataDir, ward: Ward = NO_WARD) -> Store:

@@ -10,12 +10,13 @@ import secrets
 import time
 from collections.abc import Callable
 from hashlib import sha256
-from typing import Final
+from typing import Final, Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy import delete, select, update
 
-from hub.users import PART, User
+from hub.users import PART
 from hub.ward.database import Database, revision
 from hub.ward.following import Following
 from hub.ward.tables import SessionRow
@@ -37,11 +38,29 @@ class Session(Struct, frozen=True):
     opened_ns: int
     touched_ns: int
     ends_ns: int
+    subject: str | None = None
+    """What the OpenID provider calls its user; None for a local one."""
 
     @property
     def name(self) -> str:
         """Who it is, as the audit and an alarm's history name them."""
         return self.user
+
+
+class Person(Protocol):
+    """Who begins a session: a local user, or somebody whom the OpenID provider knows."""
+
+    @property
+    def name(self) -> str:
+        """As audit and alarm histories name them."""
+
+    @property
+    def full_name(self) -> str:
+        """For people to read."""
+
+    @property
+    def role(self) -> str:
+        """One of hub.tokens.ROLES."""
 
 
 class SessionTimes(Struct, frozen=True):
@@ -86,12 +105,17 @@ class Sessions:
         """Close every connection."""
         await self._database.stop()
 
-    async def open(self, user: User) -> str:
-        """Begin a session and return its secret, which is kept nowhere else."""
+    async def open(self, user: Person, subject: str | None = None, id_token: str | None = None) -> str:
+        """Begin a session and return its secret, which is kept nowhere else.
+
+        `subject` and `id_token` are the OpenID provider's; `close` gives the latter back.
+        """
         now_ns = self._clock_ns()
         secret = _PREFIX + secrets.token_urlsafe(32)
         ends_ns = now_ns + self.times.shown_s * _SECOND_NS
-        session = Session(_digest(secret), user.name, user.full_name, user.role, now_ns, now_ns, ends_ns)
+        session = Session(
+            digest_of(secret), user.name, user.full_name, user.role, now_ns, now_ns, ends_ns, subject
+        )
 
         def work() -> None:
             with self._database.writing(PART) as database:
@@ -99,7 +123,9 @@ class Sessions:
                 kept = select(SessionRow.sha256).order_by(SessionRow.touched_ns.desc()).limit(_MOST - 1)
                 database.execute(delete(SessionRow).where(SessionRow.sha256.not_in(kept)))
                 database.execute(delete(SessionRow).where(SessionRow.ends_ns <= now_ns))
-                database.add(SessionRow(**{name: getattr(session, name) for name in _FIELDS}))
+                database.add(
+                    SessionRow(id_token=id_token, **{name: getattr(session, name) for name in _FIELDS})
+                )
 
         await self._database.run(work)
         await self._load()
@@ -107,7 +133,7 @@ class Sessions:
 
     def verify(self, secret: str, now_ns: int) -> Session | None:
         """Return the session of this secret, locked ones too, or None. In memory."""
-        session = self._by_digest.get(_digest(secret)) if secret.startswith(_PREFIX) else None
+        session = self._by_digest.get(digest_of(secret)) if secret.startswith(_PREFIX) else None
         return session if session is not None and now_ns < session.ends_ns else None
 
     def is_active(self, session: Session, now_ns: int) -> bool:
@@ -132,15 +158,42 @@ class Sessions:
 
         await self._database.run(work)
 
-    async def close(self, session: Session) -> None:
-        """End a session at once."""
+    async def close(self, digest: str) -> str | None:
+        """End the session with this `sha256` at once. Return the ID token that it was opened with."""
 
-        def work() -> None:
+        def work() -> str | None:
             with self._database.writing(PART) as database:
-                database.execute(delete(SessionRow).where(SessionRow.sha256 == session.sha256))
+                row = database.get(SessionRow, digest)
+                if row is None:
+                    return None
+                database.delete(row)
+                return row.id_token
 
-        await self._database.run(work)
+        id_token = await self._database.run(work)
         await self._load()
+        return id_token
+
+    async def end(self, user: str) -> int:
+        """End every session of a user, at once; other processes' too. Return how many there were."""
+        now_ns = self._clock_ns()
+
+        def work() -> int:
+            with self._database.writing(PART) as database:
+                of_user = (SessionRow.user == user, SessionRow.ends_ns > now_ns)
+                ended = len(database.scalars(select(SessionRow.sha256).where(*of_user)).all())
+                database.execute(delete(SessionRow).where(SessionRow.user == user))
+                return ended
+
+        ended = await self._database.run(work)
+        await self._load()
+        return ended
+
+    async def entries(self) -> list[Session]:
+        """Return every session that shows something, the newest first."""
+        await self._load()
+        now_ns = self._clock_ns()
+        shown = (session for session in self._by_digest.values() if now_ns < session.ends_ns)
+        return sorted(shown, key=lambda session: session.opened_ns, reverse=True)
 
     async def follow(self) -> None:
         """Take over what other processes changed: users removed, sessions ended. Never raises."""
@@ -178,16 +231,9 @@ def csrf_token(secret: str) -> str:
 
 
 def _touched(session: Session, at_ns: int) -> Session:
-    return Session(
-        session.sha256,
-        session.user,
-        session.full_name,
-        session.role,
-        session.opened_ns,
-        at_ns,
-        session.ends_ns,
-    )
+    return replace(session, touched_ns=at_ns)
 
 
-def _digest(secret: str) -> str:
+def digest_of(secret: str) -> str:
+    """Return what is kept of a session's secret, and names the session."""
     return sha256(secret.encode("utf-8", "replace")).hexdigest()

@@ -32,6 +32,7 @@ from hub.alarms.channels import NotifySettings
 from hub.clock import SECOND_NS, ClockLimits
 from hub.mqtt.address import BrokerAddress
 from hub.mqtt.broker_settings import BrokerSettings, BrokerTls, BrokerUser
+from hub.openid.settings import OpenIdSettings
 from hub.stores.fhir import FhirStoreSettings
 from hub.stores.influx import InfluxSettings
 from hub.stores.store import Retention
@@ -39,7 +40,7 @@ from hub.stores.victoria import VictoriaSettings
 
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 MB = 1 << 20
-_SECRET = re.compile("password|token|url")
+_SECRET = re.compile("password|secret|token|url")
 """Keys whose values no error repeats."""
 
 
@@ -246,6 +247,8 @@ class Settings(BaseSettings):
     """The first is the one that trends are read from."""
     retention: RetentionSettings = RetentionSettings()
     http: HttpSettings = HttpSettings()
+    oidc: OpenIdSettings | None = None
+    """Let people sign in at the hospital's OpenID provider."""
     clock: ClockSettings = ClockSettings()
     line: LineSettings = LineSettings()
 

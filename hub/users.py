@@ -167,6 +167,15 @@ class Users:
 
         await self._database.run(work)
 
+    async def exists(self, name: str) -> bool:
+        """Tell whether there is a user of this name."""
+
+        def work() -> bool:
+            with self._database.reading() as session:
+                return session.get(UserRow, name) is not None
+
+        return await self._database.run(work)
+
     async def entries(self) -> list[User]:
         """Return every user, by name."""
 

@@ -1,9 +1,10 @@
 """Who may ask: bearer tokens and roles."""
 
 from ipaddress import ip_address
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import Depends, Security
+from fastapi.dependencies.models import Dependant
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.requests import HTTPConnection
 
@@ -11,6 +12,11 @@ from hub.api.problems import Problem
 from hub.api.services import Hub, Token
 
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
+
+NAMES: Final = ("nurse", "charge-nurse", "it")
+"""Who is told patients' names, numbers and dates of birth: who cares for them, and who keeps the registry."""
+PAYLOADS: Final = ("biomed", "it")
+"""Who is shown what devices sent, which may hold anything about a patient: who mends that."""
 
 bearer = HTTPBearer(
     auto_error=False, scheme_name="token", description="A token from `hub token create`. Never in a URL."
@@ -50,6 +56,11 @@ class HasRole:
 def has_role(*roles: str) -> HasRole:
     """Return a dependency that lets these roles pass."""
     return HasRole(*roles)
+
+
+def roles_of(route: Dependant) -> list[tuple[str, ...]]:
+    """Return the roles that each check of a route lets pass; none: every role may."""
+    return [one.call.roles for one in route.dependencies if isinstance(one.call, HasRole)]
 
 
 async def scraper(connection: HTTPConnection, hub: Hub, credentials: Credentials) -> None:

@@ -22,6 +22,7 @@ from hub.api import (
     rooms,
     scores,
     sign_in,
+    single_sign_on,
     streams,
     trends,
 )
@@ -90,6 +91,9 @@ _SHAPES: list[type[Struct]] = [
     rooms.Plans,
     scores.BedScores,
     sign_in.SessionAnswer,
+    sign_in.SignInMethods,
+    sign_in.SignedOut,
+    single_sign_on.AtProvider,
 ]
 
 
@@ -158,6 +162,8 @@ def create_api(
     api.include_router(health.router)
     if signing_in is not None:
         sign_in.install(api, signing_in)
+        if signing_in.provider is not None:
+            single_sign_on.install(api)
     if fhir is not None:
         fhir_app.mount(api, fhir)
     page.install(api)

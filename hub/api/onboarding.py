@@ -8,7 +8,7 @@ from msgspec import Struct
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from hub.api.access import has_role
+from hub.api.access import PAYLOADS, has_role
 from hub.api.answers import DeviceAnswer, answer, described
 from hub.api.devices import device_answer, entry_of
 from hub.api.parameters import Id
@@ -56,7 +56,8 @@ class Registration(BaseModel):
 @router.get(
     "/devices/{site}/{device}/knock",
     summary="Get what an unregistered device last sent",
-    **described(KnockAnswer, 401, 404, 422),
+    dependencies=[Depends(has_role(*PAYLOADS))],
+    **described(KnockAnswer, 401, 403, 404, 422),
 )
 async def knock(hub: Hub, site: Id, device: Id) -> Response:
     """The last payload of a device that nobody has registered, and the definitions that would read it."""
@@ -83,7 +84,7 @@ async def knock(hub: Hub, site: Id, device: Id) -> Response:
 @router.put(
     "/devices/{site}/{device}",
     summary="Register a device",
-    dependencies=[Depends(has_role("biomed", "it"))],
+    dependencies=[Depends(has_role(*PAYLOADS))],
     **described(DeviceAnswer, 401, 403, 404, 413, 422, 503),
 )
 async def register(hub: Hub, site: Id, device: Id, registration: Registration) -> Response:

@@ -2,10 +2,11 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from fastapi import Query as FromQuery
 from starlette.responses import Response
 
+from hub.api.access import NAMES, has_role
 from hub.api.answers import Beds, Patient, PatientIdentifier, Patients, Ward, Wards, answer, described
 from hub.api.parameters import Id, InScope
 from hub.api.problems import missing
@@ -54,7 +55,13 @@ async def bed(hub: Hub, site: Id, bed: Id) -> Response:
     return answer(found)
 
 
-@router.get("/patients", summary="List patients", tags=["patients"], **described(Patients, 401, 422, 503))
+@router.get(
+    "/patients",
+    summary="List patients",
+    tags=["patients"],
+    dependencies=[Depends(has_role(*NAMES))],
+    **described(Patients, 401, 403, 422, 503),
+)
 async def patients(hub: Hub) -> Response:
     """Every patient with where they are now."""
     return answer(Patients([_patient(entry) for entry in await hub.registry.patients()]))
@@ -64,7 +71,8 @@ async def patients(hub: Hub) -> Response:
     "/patients/{patient}",
     summary="Get a patient",
     tags=["patients"],
-    **described(Patient, 401, 404, 422, 503),
+    dependencies=[Depends(has_role(*NAMES))],
+    **described(Patient, 401, 403, 404, 422, 503),
 )
 async def patient(hub: Hub, patient: Id) -> Response:
     """One patient by surrogate id, with where they are now."""

@@ -8,7 +8,7 @@ from fastapi import Query as FromQuery
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from hub.api.access import has_role
+from hub.api.access import PAYLOADS, has_role
 from hub.api.answers import Reject, Rejects, ReplayAnswer, answer, described
 from hub.api.parameters import Query, QueryId
 from hub.api.services import Hub
@@ -35,7 +35,12 @@ class ReplayRequest(BaseModel):
     ids: list[Annotated[int, Field(ge=1, le=2**63 - 1)]] = Field(min_length=1, max_length=1000)
 
 
-@router.get("/rejects", summary="List rejects", **described(Rejects, 401, 422, 503))
+@router.get(
+    "/rejects",
+    summary="List rejects",
+    dependencies=[Depends(has_role(*PAYLOADS))],
+    **described(Rejects, 401, 403, 422, 503),
+)
 async def rejects(hub: Hub, query: Annotated[RejectsQuery, FromQuery()]) -> Response:
     """What of messages could not be used, with reason and payload, newest first."""
     found = await hub.rejects.rejected(
@@ -49,7 +54,7 @@ async def rejects(hub: Hub, query: Annotated[RejectsQuery, FromQuery()]) -> Resp
 @router.post(
     "/rejects/replay",
     summary="Run rejects again",
-    dependencies=[Depends(has_role("biomed", "it"))],
+    dependencies=[Depends(has_role(*PAYLOADS))],
     **described(ReplayAnswer, 401, 403, 413, 422, 503),
 )
 async def replay(hub: Hub, request: ReplayRequest) -> Response:

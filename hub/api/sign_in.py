@@ -1,43 +1,35 @@
-"""Signing in at a nurse station: a session in a cookie, guarded against requests forged by other sites.
+"""Signing in at a nurse station, and out again: who may, what is kept of it, and what they may do then."""
 
-A browser's cookie stands for a bearer token: the middleware puts the session's secret where a program would
-put its token, so that every route treats both alike. What it adds for cookies: a change needs the page's
-`X-CSRF-Token`, and a locked session reads what the screen on the wall shows and nothing else.
-"""
-
-import hmac
+import logging
 import re
-from typing import Annotated, Final, Protocol
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Annotated, Final, Literal, Protocol
 
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.routing import APIRoute, iter_route_contexts
 from msgspec import Struct
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
 
-from hub.api.access import HasRole
+from hub.api.access import roles_of
 from hub.api.answers import answer, described
-from hub.api.problems import Problem, documented, respond
+from hub.api.cookies import SAFE, SESSION, CookieSessions, refuse_other_sites
+from hub.api.fhir.ledger import LedgerUnavailable
+from hub.api.problems import Problem, documented, invalid
 from hub.api.services import Hub
-from hub.sessions import Session, Sessions, csrf_token
+from hub.fhir.audit import Access, AtTheDoor
+from hub.sessions import Person, Session, Sessions, csrf_token, digest_of
 from hub.tokens import Tokens
-from hub.users import LONGEST_PASSWORD, TooManyAttempts, User, Users
+from hub.users import LONGEST_PASSWORD, SHORTEST_PASSWORD, TooManyAttempts, User, Users
+from hub.ward.model import RegistryRefused
+
+if TYPE_CHECKING:
+    from hub.openid.provider import Provider
+
+log = logging.getLogger(__name__)
 
 router = APIRouter(prefix="/api/v1/session", tags=["session"])
-
-COOKIE: Final = "__Host-wardhub"
-COOKIE_ON_LOOPBACK: Final = "wardhub"
-"""On a machine's own http address, where a browser may take no secure cookie."""
-CSRF_HEADER: Final = "X-CSRF-Token"
-_SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
-_ON_THE_WALL: Final = re.compile(
-    r"/api/v1/(stream|news2|wards(/[^/]+/[^/]+)?|beds(/[^/]+/[^/]+)?|alarms(/events)?|session(/touch)?)"
-)
-"""What a locked session may still read: values and alarms by bed, no names."""
 
 
 class Caller(Protocol):
@@ -53,11 +45,55 @@ class Caller(Protocol):
 
 
 class SignIn:
-    """Users and sessions of one hub."""
+    """How people come in: as local users, by the hospital's OpenID provider, or either way.
 
-    def __init__(self, users: Users, sessions: Sessions) -> None:
+    `record` keeps in the audit who came and went, and who tried to.
+    """
+
+    def __init__(
+        self,
+        users: Users,
+        sessions: Sessions,
+        provider: "Provider | None" = None,
+        record: Callable[[Access], Awaitable[None]] | None = None,
+    ) -> None:
         self.users = users
         self.sessions = sessions
+        self.provider = provider
+        self._record = record
+
+    @property
+    def takes_local_users(self) -> bool:
+        """Whether local users may sign in."""
+        return self.provider is None or self.provider.settings.local_users
+
+    async def open(
+        self,
+        request: Request,
+        person: Person,
+        before: str | None,
+        subject: str | None = None,
+        id_token: str | None = None,
+    ) -> str:
+        """Begin a session in place of the one with the digest `before`; return its secret."""
+        if before:
+            await self.sessions.close(before)
+        secret = await self.sessions.open(person, subject, id_token)
+        await self.note(request, "login", person.name, person.role)
+        return secret
+
+    async def note(
+        self, request: Request, what: AtTheDoor, name: str = "", role: str = "", status: int = 200
+    ) -> None:
+        """Keep in the audit what somebody did at the door, or tried to. No name: nobody is known."""
+        if self._record is not None:
+            address = request.client.host if request.client else ""
+            now_ns = request.app.state.services.now_ns()
+            path = request.url.path.removeprefix("/api/v1/")
+            try:
+                await self._record(Access(0, now_ns, "E", what, path, name, role, address, status))
+            except LedgerUnavailable as error:  # care goes before the book
+                log.error("a sign-in could not be recorded: %s", error)  # noqa: TRY400 - the cause is the disk
 
 
 class EitherSecret:
@@ -81,6 +117,21 @@ class Credentials(BaseModel):
     password: str = Field(min_length=1, max_length=LONGEST_PASSWORD)
 
 
+class NewPassword(Credentials):
+    """A user, the password, and the one in its place."""
+
+    new_password: str = Field(min_length=SHORTEST_PASSWORD, max_length=LONGEST_PASSWORD)
+
+
+class SignInMethods(Struct, frozen=True):
+    """How people sign in at this hub."""
+
+    local: bool
+    """With user and password."""
+    openid: str | None
+    """Text of the button that leads to the provider, empty for the page's own; null: there is none."""
+
+
 class SessionAnswer(Struct, frozen=True):
     """Who is signed in at this station, and what they may do."""
 
@@ -94,94 +145,74 @@ class SessionAnswer(Struct, frozen=True):
     idle_s: int
     """It is locked when nobody has touched the station for so long."""
     actions: list[str]
-    """Every change that this role may ask for: method and path, `{}` for each parameter."""
+    """Every change that this role may ask for, and every read that not all may: method and path, `{}` for
+    each parameter."""
 
 
-async def _sign_in_of(connection: HTTPConnection) -> SignIn:
+class SignedOut(Struct, frozen=True):
+    """The session is over here, and still open at the provider."""
+
+    provider_url: str
+    """Where the browser goes to end it there."""
+
+
+async def sign_in_of(connection: HTTPConnection) -> SignIn:
+    """Return how people come in at the application that a request came to."""
     held: SignIn = connection.app.state.sign_in
     return held
 
 
-SignedIn = Annotated[SignIn, Depends(_sign_in_of)]
+Door = Annotated[SignIn, Depends(sign_in_of)]
+"""The parameter by which a route gets it."""
 
 
-class CookieSessions:
-    """Turns a session's cookie into a bearer token, once it is clear that the page itself asked."""
-
-    def __init__(self, app: ASGIApp, sign_in: SignIn) -> None:
-        self._app = app
-        self._sessions = sign_in.sessions
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Run the application."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        connection = HTTPConnection(scope)
-        secret = _cookie_of(connection)
-        if secret is None or "authorization" in connection.headers or _is_sign_in(scope):
-            await self._app(scope, receive, send)
-            return
-        now_ns = scope["app"].state.services.now_ns()
-        session = self._sessions.verify(secret, now_ns)
-        problem = None if session is None else self._problem(scope, secret, session, now_ns)
-        if problem is not None:
-            await respond(Request(scope), problem)(scope, receive, send)
-            return
-        headers = [*scope["headers"], (b"authorization", b"Bearer " + secret.encode("latin-1", "replace"))]
-        await self._app({**scope, "headers": headers}, receive, send)
-
-    def _problem(self, scope: Scope, secret: str, session: Session, now_ns: int) -> Problem | None:
-        safe = scope["method"] in _SAFE
-        if not safe and not _sent_by_the_page(Headers(scope=scope), secret):
-            detail = f"a change needs the header {CSRF_HEADER} with `csrf` of GET /api/v1/session"
-            return Problem(403, "csrf", detail)
-        if self._sessions.is_active(session, now_ns):
-            return None
-        if scope["path"] == "/api/v1/session" or (safe and _ON_THE_WALL.fullmatch(scope["path"])):
-            return None
-        return Problem(401, "session-locked", "nobody used this station for a while: sign in again")
+@router.get("/methods", summary="Tell how people sign in", **described(SignInMethods))
+async def methods(door: Door) -> Response:
+    """Before anybody is signed in: what the page offers."""
+    button = None if door.provider is None else door.provider.settings.button
+    return answer(SignInMethods(door.takes_local_users, button))
 
 
-@router.post("", summary="Sign in", **described(SessionAnswer, 401, 422, 503))
-async def sign_in(hub: Hub, request: Request, credentials: Credentials, held: SignedIn) -> Response:
+@router.post("", summary="Sign in", **described(SessionAnswer, 401, 403, 422, 503))
+async def sign_in(hub: Hub, request: Request, credentials: Credentials, door: Door) -> Response:
     """Begin a session. The cookie lasts longer than the right to act: see `active`."""
-    if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-        raise Problem(403, "csrf", "only the hub's own page signs in")
-    try:
-        user: User | None = await held.users.check(credentials.user.strip().lower(), credentials.password)
-    except TooManyAttempts as error:
-        headers = {"Retry-After": str(max(1, round(error.retry_after_s)))}
-        raise Problem(429, "too-many-attempts", str(error), headers=headers) from error
-    if user is None:
-        raise Problem(401, "wrong-credentials", "user or password is wrong")
-    before = _cookie_of(request)
-    old = None if before is None else held.sessions.verify(before, hub.now_ns())
-    if old is not None:
-        await held.sessions.close(old)
-    secret = await held.sessions.open(user)
-    session = held.sessions.verify(secret, hub.now_ns())
+    user = await _checked(request, door, credentials, "login")
+    before = SESSION.of(request)
+    secret = await door.open(request, user, None if before is None else digest_of(before))
+    session = door.sessions.verify(secret, hub.now_ns())
     if session is None:
         raise Problem(503, "try-again", "the session ended at once; sign in again")
-    response = _told(hub.now_ns(), request, held, secret, session)
-    secure = _needs_secure(request)
-    response.set_cookie(
-        COOKIE if secure else COOKIE_ON_LOOPBACK,
-        secret,
-        max_age=held.sessions.times.shown_s,
-        path="/",
-        secure=secure,
-        httponly=True,
-        samesite="strict",
-    )
+    response = _told(hub.now_ns(), request, door, secret, session)
+    SESSION.give(response, request, secret, door.sessions.times.shown_s)
     return response
 
 
+@router.post(
+    "/password",
+    status_code=204,
+    summary="Change the own password",
+    response_class=Response,
+    responses=documented(401, 403, 422, 503),
+)
+async def change_password(request: Request, passwords: NewPassword, door: Door) -> Response:
+    """Give a local user another password, by who knows the old one. Every session of theirs ends."""
+    user = await _checked(request, door, passwords, "password")
+    if passwords.new_password == passwords.password:
+        raise invalid("new_password", "expected another one than before")
+    try:
+        await door.users.change(user.name, password=passwords.new_password)
+    except RegistryRefused as error:
+        raise invalid("new_password", str(error)) from error
+    await door.sessions.follow()
+    await door.note(request, "password", user.name, user.role)
+    return Response(status_code=204)
+
+
 @router.get("", summary="Tell who is signed in", **described(SessionAnswer, 401))
-async def who(hub: Hub, request: Request, held: SignedIn) -> Response:
+async def who(hub: Hub, request: Request, door: Door) -> Response:
     """The session of the cookie."""
-    secret, session = _required(hub.now_ns(), request, held)
-    return _told(hub.now_ns(), request, held, secret, session)
+    secret, session = _required(hub.now_ns(), request, door)
+    return _told(hub.now_ns(), request, door, secret, session)
 
 
 @router.post(
@@ -191,48 +222,81 @@ async def who(hub: Hub, request: Request, held: SignedIn) -> Response:
     response_class=Response,
     responses=documented(401),
 )
-async def touch(hub: Hub, request: Request, held: SignedIn) -> Response:
+async def touch(hub: Hub, request: Request, door: Door) -> Response:
     """Keep the session from being locked. The page calls it after a key or a click, at most every 30 s."""
-    _, session = _required(hub.now_ns(), request, held)
-    await held.sessions.touch(session)
+    _, session = _required(hub.now_ns(), request, door)
+    await door.sessions.touch(session)
     return Response(status_code=204)
 
 
-@router.delete("", status_code=204, summary="Sign out", response_class=Response, responses=documented(401))
-async def sign_out(hub: Hub, request: Request, held: SignedIn) -> Response:
-    """End the session of the cookie, its streams too."""
-    _, session = _required(hub.now_ns(), request, held)
-    await held.sessions.close(session)
-    response = Response(status_code=204)
-    secure = _needs_secure(request)
-    response.delete_cookie(
-        COOKIE if secure else COOKIE_ON_LOOPBACK, path="/", secure=secure, httponly=True, samesite="strict"
-    )
+_SIGNED_OUT: Final = described(SignedOut, 401)
+_SIGNED_OUT["responses"][204] = {"description": "It is over here, and that is all."}
+
+
+@router.delete("", summary="Sign out", **_SIGNED_OUT)
+async def sign_out(hub: Hub, request: Request, door: Door) -> Response:
+    """End the session of the cookie, its streams too; tell where it may be ended at the provider."""
+    _, session = _required(hub.now_ns(), request, door)
+    id_token = await door.sessions.close(session.sha256)
+    await door.note(request, "logout", session.user, session.role)
+    url = None if door.provider is None or id_token is None else await door.provider.sign_out_url(id_token)
+    response = Response(status_code=204) if url is None else answer(SignedOut(url))
+    SESSION.take_back(response, request)
     return response
 
 
-def install(api: FastAPI, held: SignIn) -> None:
+def install(api: FastAPI, door: SignIn) -> None:
     """Add signing in to an application."""
-    api.state.sign_in = held
+    api.state.sign_in = door
     api.include_router(router)
-    api.add_middleware(CookieSessions, sign_in=held)
+    api.add_middleware(CookieSessions, sessions=door.sessions)
 
 
 def actions_of(api: FastAPI, role: str) -> list[str]:
-    """Return every change that a role may ask for, as `POST /api/v1/alarms/{}/acknowledge`."""
+    """Return the changes that a role may ask for and the reads that not all may, as `GET /api/v1/rejects`."""
     found = set()
     for route in iter_route_contexts(api.routes):
         if not isinstance(route.original_route, APIRoute):
             continue
-        checks = [one.call for one in route.dependant.dependencies if isinstance(one.call, HasRole)]
-        if all(role in check.roles for check in checks):
+        checks = roles_of(route.dependant)
+        methods = (route.methods or set()) - (frozenset() if checks else SAFE)
+        if all(role in allowed for allowed in checks):
             path = re.sub(r"\{[^}]*\}", "{}", route.path or "")
-            found |= {f"{method} {path}" for method in (route.methods or set()) - _SAFE}
+            found |= {f"{method} {path}" for method in methods}
     return sorted(found)
 
 
-def _told(now_ns: int, request: Request, held: SignIn, secret: str, session: Session) -> Response:
-    active = held.sessions.is_active(session, now_ns)
+async def _checked(
+    request: Request, door: SignIn, credentials: Credentials, what: Literal["login", "password"]
+) -> User:
+    """Return the user whose password this is. Raises Problem; keeps in the audit who it was refused to."""
+    refuse_other_sites(request)
+    if not door.takes_local_users:
+        raise Problem(
+            403, "no-local-users", "sign in with the hospital account: local users are off (oidc.local_users)"
+        )
+    name = credentials.user.strip().lower()
+    try:
+        user = await door.users.check(name, credentials.password)
+    except TooManyAttempts as error:
+        await _note_refusal(request, door, name, what, 429)
+        headers = {"Retry-After": str(max(1, round(error.retry_after_s)))}
+        raise Problem(429, "too-many-attempts", str(error), headers=headers) from error
+    if user is None:
+        await _note_refusal(request, door, name, what, 401)
+        raise Problem(401, "wrong-credentials", "user or password is wrong")
+    return user
+
+
+async def _note_refusal(
+    request: Request, door: SignIn, name: str, what: Literal["login", "password"], status: int
+) -> None:
+    # A name that nobody has may be a password in the wrong field.
+    await door.note(request, what, name if await door.users.exists(name) else "", status=status)
+
+
+def _told(now_ns: int, request: Request, door: SignIn, secret: str, session: Session) -> Response:
+    active = door.sessions.is_active(session, now_ns)
     return answer(
         SessionAnswer(
             user=session.user,
@@ -240,40 +304,15 @@ def _told(now_ns: int, request: Request, held: SignIn, secret: str, session: Ses
             role=session.role,
             csrf=csrf_token(secret),
             active=active,
-            idle_s=held.sessions.times.idle_s,
+            idle_s=door.sessions.times.idle_s,
             actions=actions_of(request.app, session.role) if active else [],
         )
     )
 
 
-def _required(now_ns: int, request: Request, held: SignIn) -> tuple[str, Session]:
-    secret = _cookie_of(request)
-    session = None if secret is None else held.sessions.verify(secret, now_ns)
+def _required(now_ns: int, request: Request, door: SignIn) -> tuple[str, Session]:
+    secret = SESSION.of(request)
+    session = None if secret is None else door.sessions.verify(secret, now_ns)
     if secret is None or session is None:
         raise Problem(401, "not-signed-in", "nobody is signed in at this station")
     return secret, session
-
-
-def _is_sign_in(scope: Scope) -> bool:
-    """Signing in needs no session, and takes the place of one that ended."""
-    return bool(scope["path"] == "/api/v1/session" and scope["method"] == "POST")
-
-
-def _cookie_of(connection: HTTPConnection) -> str | None:
-    name = COOKIE if _needs_secure(connection) else COOKIE_ON_LOOPBACK
-    return connection.cookies.get(name)
-
-
-def _needs_secure(connection: HTTPConnection) -> bool:
-    """Tell whether the cookie goes over a network: anything but plain http on this machine does.
-
-    Behind a proxy that ends TLS the hub sees http and the hospital's name; over plain http from elsewhere
-    a browser refuses the cookie, and nobody's session is sent in the clear.
-    """
-    return not (connection.url.scheme == "http" and connection.url.hostname in _LOOPBACK)
-
-
-def _sent_by_the_page(headers: Headers, secret: str) -> bool:
-    if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-        return False
-    return hmac.compare_digest(headers.get(CSRF_HEADER, "").encode(), csrf_token(secret).encode())

@@ -225,7 +225,10 @@ class UserRow(Base):
 
 
 class SessionRow(Base):
-    """Somebody signed in at a station; of the secret its SHA-256 alone. Of hub.sessions."""
+    """Somebody signed in at a station; of the secret its SHA-256 alone. Of hub.sessions.
+
+    `subject` and `id_token` are the OpenID provider's, null for a local user.
+    """
 
     __tablename__ = "user_session"
     sha256: Mapped[str] = mapped_column(primary_key=True)
@@ -235,6 +238,8 @@ class SessionRow(Base):
     opened_ns: Mapped[int]
     touched_ns: Mapped[int]
     ends_ns: Mapped[int]
+    subject: Mapped[str | None] = mapped_column(Text)
+    id_token: Mapped[str | None] = mapped_column(Text)
     __table_args__ = (
         CheckConstraint("role IN ('nurse', 'charge-nurse', 'biomed', 'it', 'viewer')", name="role"),
     )

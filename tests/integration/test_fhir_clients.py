@@ -59,7 +59,7 @@ async def hub(tmp_path):
 @pytest.fixture
 async def ehr(hub):
     async with served(hub.api) as url:
-        yield Ehr(url, await hub.tokens.create("smart", "viewer"))
+        yield Ehr(url, await hub.tokens.create("smart", "nurse"))
 
 
 async def test_fhirclient_finds_a_patient_and_what_devices_told_of_them(hub, ehr):

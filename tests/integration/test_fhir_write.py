@@ -333,10 +333,10 @@ async def test_validate_of_a_kind_wants_that_kind(hub, ehr):
 # Access and audit.
 
 ROLES = {
-    "viewer": (200, 403, 403),
+    "viewer": (403, 403, 403),
     "nurse": (200, 403, 403),
     "charge-nurse": (200, 201, 403),
-    "biomed": (200, 403, 403),
+    "biomed": (403, 403, 403),
     "it": (200, 201, 200),
 }
 
@@ -399,6 +399,23 @@ async def test_a_program_gets_a_short_lived_token_of_the_scopes_it_asked_for(hub
         assert again.status_code == 401
     async with hub.http(granted["access_token"][:-2] + "AA") as forged:
         assert (await forged.get("/Patient")).status_code == 401
+
+
+async def test_what_a_search_brings_along_must_be_allowed_too(hub):
+    await hub.admit("Ann", "icu-01")
+    await hub.write(vitals(1, NOW, heart_rate=72.0))
+    async with await hub.client("viewer") as viewer:
+        for path in (
+            "/Observation?_include=Observation:patient",
+            "/Observation?_include=Observation:subject",
+            "/Encounter?_include=Encounter:patient",
+        ):
+            answer = await viewer.get(path)
+            assert answer.status_code == 403, path
+            assert "Ann" not in answer.text
+        assert (await viewer.get("/Observation?_include=Observation:device")).json()["entry"]
+    async with await hub.client("nurse") as nurse:
+        assert "Ann" in (await nurse.get("/Observation?_include=Observation:patient")).text
 
 
 async def test_a_scope_never_gives_more_than_the_role(hub):

@@ -171,7 +171,7 @@ async def test_a_session_survives_a_restart_and_a_closed_one_does_not(sessions, 
     kept, closed = await sessions.open(anna), await sessions.open(anna)
     clock.now_ns = START + 120 * SECOND
     await sessions.touch(sessions.verify(kept, clock.now_ns))
-    await sessions.close(sessions.verify(closed, START))
+    await sessions.close(sessions.verify(closed, START).sha256)
     assert sessions.verify(closed, START) is None
     again = Sessions(url, clock, sessions.times)
     await again.start()

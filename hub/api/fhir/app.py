@@ -148,7 +148,7 @@ def _capabilities() -> list[Capability]:
         "Observation",
         ["read", "search-type"],
         {name: (_TYPES.get(name, "token"), "") for name in (*PARAMETERS_OF_SEARCH, "_id", "_lastUpdated")},
-        reading.INCLUDES,
+        tuple(reading.INCLUDES),
         {name: OPERATIONS[name] for name in ("lastn", "validate")},
     )
     found = [observation]

@@ -32,7 +32,13 @@ _PAGING = [
     ("_lastUpdated", "When the hub received or made it, with prefixes."),
     ("_id", "Resource ids."),
 ]
-INCLUDES = ("Observation:patient", "Observation:subject", "Observation:device", "Observation:encounter")
+INCLUDES = {
+    "Observation:patient": ("Patient",),
+    "Observation:subject": ("Patient", "Device"),
+    "Observation:device": ("DeviceMetric",),
+    "Observation:encounter": ("Encounter",),
+}
+"""What a search brings along, and the kinds that one must be allowed to read for it."""
 _LASTN = ("patient", "subject", "code", "category", "max")
 _EVERYTHING = ("start", "end", "_count", "_cursor")
 
@@ -198,7 +204,7 @@ async def _page(
             break
         page.append(one)
     total = await observations.count(fhir, selection) if query.one("_total") == "accurate" else None
-    included = await _included(fhir, query, page)
+    included = await _included(fhir, request.state.caller, query, page)
     return respond(searchset(base, [*head, *(one.entry for one in page), *included], links, total))
 
 
@@ -220,11 +226,13 @@ async def _scores(request: Request, fhir: FhirServices, query: Query, selection:
     return respond(searchset(base_of(request), entries, links, len(found)))
 
 
-async def _included(fhir: FhirServices, query: Query, page: Sequence[Found]) -> list[Entry]:
+async def _included(fhir: FhirServices, caller: Caller, query: Query, page: Sequence[Found]) -> list[Entry]:
     wanted = {text for texts in query.every("_include") for text in texts}
     unknown = wanted - set(INCLUDES)
     if unknown:
         raise wrong("not-supported", f"expected one of {', '.join(INCLUDES)}", "_include")
+    for kind in {kind for name in wanted for kind in INCLUDES[name]}:
+        allow(caller, kind, "r")
     found: dict[tuple[str, str], Resource] = {}
     if wanted & {"Observation:patient", "Observation:subject"}:
         for who in {one.span.attribution.patient for one in page if one.span.attribution.patient}:
@@ -270,10 +278,14 @@ async def _resources(request: Request, fhir: FhirServices, who: Caller, kind: Ki
     if len(found) > len(page):
         links.append(("next", link(base, kind.name, query.items, seal(fhir.key, [page[-1]["id"]]))))
     entries = [Entry(kind.name, one["id"], encode(one)) for one in page]
-    return respond(searchset(base, [*entries, *await _references(fhir, kind, query, page)], links, total))
+    return respond(
+        searchset(base, [*entries, *await _references(fhir, who, kind, query, page)], links, total)
+    )
 
 
-async def _references(fhir: FhirServices, kind: Kind, query: Query, page: Sequence[Resource]) -> list[Entry]:
+async def _references(
+    fhir: FhirServices, who: Caller, kind: Kind, query: Query, page: Sequence[Resource]
+) -> list[Entry]:
     found: dict[str, Entry] = {}
     for name in (text for texts in query.every("_include") for text in texts):
         source, _, parameter = name.partition(":")
@@ -284,6 +296,7 @@ async def _references(fhir: FhirServices, kind: Kind, query: Query, page: Sequen
             for text in kinds.references_of(one.values(resource)):
                 target, _, own = text.partition("/")
                 if target in KINDS and text not in found:
+                    allow(who, target, "r")
                     content = encode(await KINDS[target].read(fhir, own))
                     found[text] = Entry(target, own, content, "include")
     return list(found.values())

@@ -108,6 +108,9 @@ RESOURCES = {
     "audit": audit_event(
         Access(1, AT, "R", "search-type", "Observation", "ehr", "viewer", "192.0.2.1", 200, "pt-1"), "hub-1"
     ),
+    "audit of a sign-in": audit_event(
+        Access(3, AT, "E", "login", "session/oidc", "anna.berg", "nurse", "192.0.2.7", 200), "hub-1"
+    ),
     "audit of nobody": audit_event(Access(2, AT, "U", "update", "Device/a", "", "", "", 401), "hub-1"),
     "outcome": outcome([Issue("value", "expected a date", "Observation.effective")]),
     "outcome without issues": outcome([]),

@@ -1,0 +1,1 @@
+"""Signing in at the hospital's own OpenID provider: authorization code flow with PKCE."""
