@@ -22,12 +22,8 @@ def waveform(window: Waveform, attribution: Attribution = NOBODY) -> bytes:
     """Render one window of a waveform; its samples stay whole numbers, scale and offset are told once."""
     group = GROUP_OF[window.waveform]
     sampled = {
-        "origin": {
-            "value": _plain(window.offset),
-            "unit": window.unit,
-            "system": UCUM_SYSTEM,
-            "code": window.unit,
-        },
+        # Samples of no absolute scale come without a unit: the vocabulary has an annotation for them.
+        "origin": _origin(window.offset, window.unit or PARAMETERS[window.waveform].unit),
         "period": _plain(1000 / window.rate),
         **({} if window.scale == 1 else {"factor": _plain(window.scale)}),
         "dimensions": 1,
@@ -68,9 +64,8 @@ def windows(readings: Sequence[Reading], period_s: float, attribution: Attributi
             value = reading.values.get(name)
             if isinstance(value, float | int):
                 samples[(reading.time_ns - first.time_ns) // step_ns] = value
-        unit = PARAMETERS[name].unit
         sampled = {
-            "origin": {"value": 0, "unit": unit, "system": UCUM_SYSTEM, "code": unit},
+            "origin": _origin(0, PARAMETERS[name].unit),
             "period": _plain(period_s * 1000),
             "dimensions": 1,
             "data": _data(samples),
@@ -133,6 +128,11 @@ def _render(
     }
     resource["meta"]["versionId"] = version(json.encode(resource))
     return json.encode(resource)
+
+
+def _origin(value: float, unit: str) -> dict[str, Any]:
+    # An empty text is none in FHIR.
+    return {"value": _plain(value), **({"unit": unit, "system": UCUM_SYSTEM, "code": unit} if unit else {})}
 
 
 def _data(samples: Iterable[float | None]) -> str:

@@ -17,9 +17,7 @@ from tests.fhir_check import dumped, model
 MS = 1_000_000
 AT = 1_795_488_192_123 * MS + 1234
 MINE = Attribution("pt-0af3", "stay-7")
-NUMBERS = [
-    name for name in GROUP_OF if PARAMETERS[name].is_number and PARAMETERS[name].kind != "waveform"
-]
+NUMBERS = [name for name in GROUP_OF if PARAMETERS[name].is_number and PARAMETERS[name].kind != "waveform"]
 CODED = [name for name in GROUP_OF if PARAMETERS[name].coded is not None]
 VITALS = {
     "heart_rate": 72.0,
@@ -199,6 +197,14 @@ def test_a_waveform_is_sampled_data_with_its_scale_and_its_gaps(attribution, sec
     from hub.fhir.ids import channel_key
 
     assert parsed.channel == channel_key(WAVEFORMS)
+    assert validate(one) == []
+    assert second_validator.faults(text) == []
+
+
+def test_a_waveform_without_a_unit_has_the_annotation_of_its_parameter(second_validator):
+    text = waveform(Waveform("main", "mon-1", "pleth", AT, AT, 3, 125.0, 1.0, 0.0, "", [1.0, 2.0]), MINE)
+    one = json.loads(text)
+    assert one["valueSampledData"]["origin"]["code"] == "{pleth}"
     assert validate(one) == []
     assert second_validator.faults(text) == []
 
