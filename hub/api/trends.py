@@ -27,16 +27,21 @@ class TrendQuery(Span):
 
     patient: QueryId | None = Field(default=None, description="Surrogate id. Or give `bed` or `device`.")
     bed: QueryId | None = Field(default=None, description="With `site`.")
-    device: QueryId | None = Field(default=None, description="With `site`.")
+    device: QueryId | None = Field(
+        default=None,
+        description="With `site`. With a patient or a bed: only what this device determined there.",
+    )
     site: QueryId | None = None
     parameter: str = Field(examples=["heart_rate"], description="Vocabulary name.")
     points: int = Field(default=300, ge=1, le=10_000)
 
     @model_validator(mode="after")
     def _of_one(self) -> Self:
-        if sum(one is not None for one in (self.patient, self.bed, self.device)) != 1:
-            raise ValueError("give exactly one of patient, bed and device")
-        if (self.site is None) != (self.patient is not None):
+        if self.patient is not None and self.bed is not None:
+            raise ValueError("give patient or bed, not both")
+        if self.patient is None and self.bed is None and self.device is None:
+            raise ValueError("give patient, bed or device")
+        if (self.site is None) != (self.bed is None and self.device is None):
             raise ValueError("site goes with bed or device, and is needed there")
         return self
 
@@ -130,13 +135,17 @@ async def trends(hub: Hub, query: Annotated[TrendQuery, FromQuery()]) -> Respons
 
 
 async def _periods(hub: Services, query: TrendQuery, start_ns: int, end_ns: int) -> list[DevicePeriod]:
+    site = query.site or ""
     if query.patient is not None:
         await hub.registry.patient(query.patient)  # refuses an unknown one
-        return await hub.registry.device_periods_of_patient(query.patient, start_ns, end_ns)
-    site = query.site or ""
-    if query.bed is not None:
-        return await hub.registry.device_periods_of_bed(site, query.bed, start_ns, end_ns)
-    return [DevicePeriod(site, query.device or "", start_ns, end_ns)]
+        found = await hub.registry.device_periods_of_patient(query.patient, start_ns, end_ns)
+    elif query.bed is not None:
+        found = await hub.registry.device_periods_of_bed(site, query.bed, start_ns, end_ns)
+    else:
+        return [DevicePeriod(site, query.device or "", start_ns, end_ns)]
+    if query.device is None:
+        return found
+    return [period for period in found if (period.site, period.device) == (site, query.device)]
 
 
 async def _collect(store: Store, period: DevicePeriod, parameter: str, grid: Grid) -> None:
