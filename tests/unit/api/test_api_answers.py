@@ -29,6 +29,10 @@ def validator(api, path, status):
 
 @pytest.fixture
 def get(api, client):
+    return getter(api, client)
+
+
+def getter(api, client):
     """Get a path of the document, check the answer against it, return it."""
 
     async def get(path, status=200, params=None, **names):
@@ -253,7 +257,8 @@ async def test_alarm_events_in_pages_fit_the_contract_of_the_stream(hospital, ge
     assert seen == [1, 2, 3, 4, 5]
 
 
-async def test_rejects_newest_first_with_payload_and_reason(hospital, get):
+async def test_rejects_newest_first_with_payload_and_reason(hospital, api, biomed):
+    get = getter(api, biomed)
     await hospital.reject()
     await hospital.reject(b"\xff\x00")
     page = await get("/api/v1/rejects", params={"limit": 1})

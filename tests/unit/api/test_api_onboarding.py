@@ -51,12 +51,12 @@ def api(hospital, catalog):
     return create_api(services)
 
 
-async def test_an_unknown_device_is_told_with_its_last_payload_and_what_would_read_it(client):
-    told = (await client.get("/api/v1/devices/main/pump-99/knock")).json()
+async def test_an_unknown_device_is_told_with_its_last_payload_and_what_would_read_it(biomed):
+    told = (await biomed.get("/api/v1/devices/main/pump-99/knock")).json()
     assert told["payload"] == PUMP.decode()
     assert told["fits"][0] == "pump-telemetry"
     assert told["topic"] == "iomt/telemetry/icu/pump-99"
-    assert (await client.get("/api/v1/devices/main/nobody/knock")).status_code == 404
+    assert (await biomed.get("/api/v1/devices/main/nobody/knock")).status_code == 404
 
 
 async def test_a_device_is_registered_with_gateway_and_place(client, hospital, api):
