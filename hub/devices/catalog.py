@@ -69,22 +69,26 @@ class Catalog:
         cls,
         folders: Sequence[Path] = (),
         *,
+        files: Sequence[Path] = (),
         site: str = "main",
         zone: str = "UTC",
         births: Births | None = None,
     ) -> "Catalog":
-        """Load the built-in definitions and the `*.toml` of the folders; the later of one name counts.
+        """Load the built-in definitions, the `*.toml` of the folders and the files.
+
+        Of several with one name the last counts.
 
         `site` is the site of formats that name none, `zone` the IANA zone of times without one, `births` what
         Sparkplug nodes said in an earlier run.
         Raises DefinitionErrors with every error of every file.
         """
-        files: dict[str, Path] = {}
+        named: dict[str, Path] = {}
         problems: list[Problem] = []
         for folder in (BUILT_IN, *folders):
             if not folder.is_dir():
                 problems.append(Problem(str(folder), 0, "", "is no folder: name one with *.toml in it"))
-            files.update({file.stem: file for file in sorted(folder.glob("*.toml"))})
+            named.update({file.stem: file for file in sorted(folder.glob("*.toml"))})
+        named.update({file.stem: file for file in files})
         if not is_id(site):
             problems.append(Problem("settings", 0, "site", "use 1 to 64 of the characters A-Z a-z 0-9 _ -"))
         try:
@@ -93,12 +97,12 @@ class Catalog:
             problems.append(Problem("settings", 0, "zone", f"{zone!r} is no IANA zone such as Europe/Berlin"))
             site_zone = ZoneInfo("UTC")
         entries: list[_Entry] = []
-        for name, file in files.items():
+        for name, file in named.items():
             definition, found = definition_file.read(file)
             problems += [problem for problem in found if problem.severity == "error"]
             if definition is not None:
                 entries += _entries(name, definition, site_zone)
-        problems += conflicts(entries, files)
+        problems += conflicts(entries, named)
         if problems:
             raise DefinitionErrors(problems)
         return cls(entries, site=site, births=births)

@@ -1,24 +1,35 @@
 """Checks definition files before a hub is to load them: behind `hub devices check`."""
 
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC
 from pathlib import Path
+
+from msgspec import Struct
 
 from hub.devices import definition_file
 from hub.devices.births import Births
-from hub.devices.catalog import Catalog
+from hub.devices.catalog import BUILT_IN, Catalog
+from hub.devices.coverage import Coverage, numbers_read
 from hub.devices.decode import Item, Observed, Refused
+from hub.devices.definition import Definition, Topic
+from hub.devices.formats import FORMATS, Source
+from hub.devices.native import DECODERS
+from hub.devices.payload import UnreadableError
 from hub.devices.problem import DefinitionErrors, Problem
-from hub.devices.topics import example_topics
+from hub.devices.reader import Reader
+from hub.devices.topics import example_topic
+from hub.mqtt.topics import TopicPattern
 from hub.vocabulary import PARAMETERS
 
 
 def check(paths: Sequence[Path], samples: Sequence[Path] = ()) -> list[Problem]:
     """Return all that is wrong (`error`) or doubtful (`warning`) in files and in the `*.toml` of folders.
 
-    Each sample is the payload of one message; it is read by every definition that is checked.
+    Each sample is the payload of one message; it is read by every definition that is checked. With samples,
+    what of a definition none of them reaches, and what of them it doesn't read, is doubtful too.
     """
     problems: list[Problem] = []
+    checked: list[Path] = []
     for path in paths:
         if not path.exists():
             problems.append(
@@ -28,42 +39,99 @@ def check(paths: Sequence[Path], samples: Sequence[Path] = ()) -> list[Problem]:
         files = sorted(path.glob("*.toml")) if path.is_dir() else [path]
         if not files:
             problems.append(Problem(str(path), 0, "", "holds no *.toml", "warning"))
-        for file in files:
-            definition, found = definition_file.read(file)
-            problems += found
-            if definition is not None and samples:
-                problems += _of_samples(file, samples)
-    return problems
+        checked += files
+    payloads = [payload for sample in samples for payload in _payload(sample, problems)]
+    for file in checked:
+        definition, found = definition_file.read(file)
+        problems += found
+        if definition is not None and payloads:
+            problems += _of_samples(file, definition, payloads)
+    return problems + [problem for problem in _together(checked) if problem not in problems]
 
 
-def alone(file: Path, zone: str = "UTC") -> Catalog:
-    """Load one definition file beside the built-in ones. Raises DefinitionErrors."""
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / file.name
-        copy.write_bytes(file.read_bytes())
-        return Catalog.load([Path(folder)], zone=zone)
-
-
-def _of_samples(file: Path, samples: Sequence[Path]) -> Iterator[Problem]:
+def _payload(sample: Path, problems: list[Problem]) -> Iterator[tuple[str, bytes]]:
     try:
-        catalog = alone(file)
+        yield str(sample), sample.read_bytes()
+    except OSError as error:
+        problems.append(Problem(str(sample), 0, "", f"can't be read: {error.strerror}"))
+
+
+def _together(files: Sequence[Path]) -> list[Problem]:
+    """Return what keeps files from being loaded beside each other and the built-in definitions."""
+    try:
+        Catalog.load(files=[file for file in files if file.resolve().parent != BUILT_IN])
     except DefinitionErrors as error:
-        yield from error.problems
-        return
-    topics = example_topics(catalog.definitions[file.stem])
-    for sample in samples:
-        try:
-            payload = sample.read_bytes()
-        except OSError as error:
-            yield Problem(str(sample), 0, "", f"can't be read: {error.strerror}")
+        names = {str(file) for file in files}
+        return [one for one in error.problems if one.file in names]
+    return []
+
+
+def _of_samples(
+    file: Path, definition: Definition, payloads: Sequence[tuple[str, bytes]]
+) -> Iterator[Problem]:
+    """Return what is doubtful of samples, and of a definition by what they reach of it."""
+    tell = definition_file.teller(file)
+    reader = Reader(file.stem, definition, UTC)
+    coverage = Coverage(definition)
+    numbers: dict[str, str] = {}
+    read: set[str] = set()
+    for sample, payload in payloads:
+        trial = _best([_try(topic, reader, payload) for topic in definition.topic])
+        yield from _of_items(sample, trial.items)
+        if trial.root is None:
             continue
-        decoded: list[Item] = []
-        for topic in topics:
-            route = catalog.with_births(Births()).resolve(topic)
-            decoded = route.decode(payload) if route is not None else []
-            if any(not isinstance(item, Refused) for item in decoded):
-                break
-        yield from _of_items(str(sample), decoded)
+        try:
+            coverage.take(trial.root, trial.parts)
+            found = numbers_read(trial.read, trial.root, texts=definition.text_numbers)
+        except RecursionError:
+            continue  # the reader told that it is nested too deeply
+        numbers = dict.fromkeys(found, sample) | numbers
+        read.update(place for place, is_read in found.items() if is_read)
+    for place, sample in numbers.items():
+        if place not in read:
+            yield Problem(sample, 0, place, "is a number that nothing reads", "warning")
+    for key, reason in coverage.failed.items():
+        yield tell(key, f"on a sample, {reason}", "error")
+    if any(not topic.decoder for topic in definition.topic):
+        for key, message in coverage.gaps():
+            yield tell(key, message, "warning")
+
+
+class _Trial(Struct):
+    """A sample as read on one topic of a definition."""
+
+    items: list[Item]
+    read: Callable[[object], object]
+    root: object = None
+    """The parsed payload; None where there is none."""
+    parts: dict[str, str] = {}
+
+    @property
+    def is_good(self) -> bool:
+        """Tell whether something was made of it; a payload may be one to ignore."""
+        return not self.items or any(not isinstance(item, Refused) for item in self.items)
+
+
+def _best(trials: Sequence[_Trial]) -> _Trial:
+    return next((trial for trial in trials if trial.is_good), trials[-1])
+
+
+def _try(topic: Topic, reader: Reader, payload: bytes) -> _Trial:
+    if topic.decoder:
+        return _Trial(DECODERS[topic.decoder](payload), lambda _: None)
+    example = example_topic(topic.pattern)
+    parts = TopicPattern(topic.pattern).match(example) or {}
+
+    def read(root: object) -> list[Item]:
+        if not reader.accepts(root):
+            return [Refused("$", f"is not what {reader.name} expects; see `when` there")]
+        return reader.read(root, parts)
+
+    try:
+        root = FORMATS[topic.format](Source(example, Births()))(payload)
+    except UnreadableError as error:
+        return _Trial([Refused("$", str(error))], read)
+    return _Trial(read(root), read, root, parts)
 
 
 def _of_items(sample: str, items: Sequence[Item]) -> Iterator[Problem]:

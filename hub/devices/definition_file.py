@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from collections.abc import Callable
 from datetime import date, time
 from pathlib import Path
 from typing import Final
@@ -14,7 +15,7 @@ from hub.devices.definition import Definition
 from hub.devices.doubts import doubts
 from hub.devices.lines import Key, lines
 from hub.devices.payload import found
-from hub.devices.problem import Problem
+from hub.devices.problem import Problem, Severity
 
 _SCALARS: Final = ("str", "int", "float", "bool")
 _EXPECTED: Final = {
@@ -43,6 +44,18 @@ def read(path: Path) -> tuple[Definition | None, list[Problem]]:
     except (OSError, UnicodeDecodeError) as error:
         return None, [Problem(str(path), 0, "", f"can't be read: {error}")]
     return parse(text, str(path))
+
+
+Tell = Callable[[Key, str, Severity], Problem]
+"""Makes of a key, a message and a severity a problem with its place in the file."""
+
+
+def teller(path: Path) -> Tell:
+    """Return what tells of the keys of a file that `read` could read."""
+    known = lines(path.read_text(encoding="utf-8-sig"))
+    return lambda key, message, severity: Problem(
+        str(path), _line(known, key), _shown(key), message, severity
+    )
 
 
 def parse(text: str, file: str) -> tuple[Definition | None, list[Problem]]:

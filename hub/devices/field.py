@@ -119,6 +119,15 @@ def text(sent: object) -> str:
     raise ValueError(f"expected a string, found {found(sent)}")
 
 
+def spelled(sent: object, pick: Pick) -> str:
+    """Return what was sent as a pick's `map` has it. Raises ValueError."""
+    word = text(sent)
+    for old, new in pick.replace.items():
+        word = word.replace(old, new)
+    word = word.removesuffix(pick.suffix)
+    return word.upper() if pick.upper else word
+
+
 def number_in(sent: object, *, texts: bool) -> float:
     """Return a number, where `texts` is set also from a text. Raises ValueError."""
     if isinstance(sent, str) and texts:
@@ -216,12 +225,7 @@ def _reader(entry: Time, site_zone: tzinfo) -> Callable[[object], int]:
 def _renamed(sent: object, pick: Pick) -> object:
     if sent is MISSING or sent is None:
         return sent
-    word = text(sent)
-    for old, new in pick.replace.items():
-        word = word.replace(old, new)
-    word = word.removesuffix(pick.suffix)
-    if pick.upper:
-        word = word.upper()
+    word = spelled(sent, pick)
     if not pick.map:
         return word
     if word in pick.map:

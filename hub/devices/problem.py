@@ -5,6 +5,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+Severity = Literal["error", "warning"]
+
 
 class Problem(Struct, frozen=True):
     """One fault or doubt in one definition file."""
@@ -16,7 +18,7 @@ class Problem(Struct, frozen=True):
     """For instance `read[0].value[2].parameter`."""
     message: str
     """What was found and what was expected."""
-    severity: Literal["error", "warning"] = "error"
+    severity: Severity = "error"
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.line else self.file

@@ -15,7 +15,7 @@ import aiomqtt
 import pytest
 
 from hub.devices.catalog import Catalog
-from hub.devices.check import alone, check
+from hub.devices.check import check
 from hub.preview import Previewer
 from tests.servers import mosquitto
 
@@ -236,7 +236,7 @@ def test_the_example_definition_is_under_forty_lines_and_reads_a_format_that_nob
     assert len(text.splitlines()) < 40
     assert text in PAGE.read_text(), "the page shows another text than the file"
     assert check([EXAMPLES / "acme-scale.toml"]) == []
-    route = alone(EXAMPLES / "acme-scale.toml").resolve("acme/icu/scale-1/data")
+    route = Catalog.load(files=[EXAMPLES / "acme-scale.toml"]).resolve("acme/icu/scale-1/data")
     payload = {
         "when": 1795488192,
         "sensors": [

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from hub.devices.catalog import Catalog
-from hub.devices.check import alone, check
+from hub.devices.check import check
 from hub.devices.decode import Observed
 from hub.devices.iomt import convert
 from hub.devices.payload import UnreadableError
@@ -50,7 +50,7 @@ def test_a_converted_definition_reads_what_the_template_read(tmp_path):
     file = tmp_path / "t.toml"
     file.write_text(imported.text)
     (item,) = (
-        alone(file)
+        Catalog.load(files=[file])
         .resolve("iomt/gw")
         .decode(b'{"heartRate":"78","endDate":"2019-02-01T22:46:01.875Z","deviceId":"d-1"}')
     )

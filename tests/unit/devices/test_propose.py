@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from hub.devices.check import alone, check
+from hub.devices.catalog import Catalog
+from hub.devices.check import check
 from hub.devices.decode import Observed, Refused
 from hub.devices.payload import UnreadableError
 from hub.devices.propose import guess, propose
@@ -20,7 +21,7 @@ def decoded(tmp_path):
         file = tmp_path / "mine.toml"
         file.write_text(propose([payload], topic, "Mine"))
         assert not [problem for problem in check([file]) if problem.severity == "error"]
-        catalog = alone(file)
+        catalog = Catalog.load(files=[file])
         return catalog.resolve(example_topics(catalog.definitions["mine"])[0]).decode(payload)
 
     return of
