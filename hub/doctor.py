@@ -1,4 +1,4 @@
-"""Trying out the disk, the clock, the registry and the stores, for `hub doctor`."""
+"""Trying out the disk, the clock, the registry, the stores and the way in, for `hub doctor`."""
 
 import ctypes
 import os
@@ -7,8 +7,18 @@ import statistics
 import time
 from pathlib import Path
 
+from hub.api.certificate import CertificateUnusable, examine, now, server_context
 from hub.finding import Finding
-from hub.settings import MB, DuckDbSettings, FhirPushSettings, StoreSettings, VictoriaStoreSettings
+from hub.openid.errors import ProviderUnavailable
+from hub.openid.settings import OpenIdSettings
+from hub.settings import (
+    MB,
+    DuckDbSettings,
+    FhirPushSettings,
+    HttpSettings,
+    StoreSettings,
+    VictoriaStoreSettings,
+)
 from hub.stores.fhir import NO_WARD, FhirStore
 from hub.stores.influx import InfluxStore
 from hub.stores.store import StoreRefused, StoreUnavailable
@@ -94,6 +104,65 @@ class _Timex(ctypes.Structure):
         ("status", ctypes.c_int),
         ("rest", ctypes.c_char * 512),
     )
+
+
+def probe_certificate(settings: HttpSettings) -> list[Finding]:
+    """Look at the certificate that browsers are shown, where there is one."""
+    cert_file, key_file = settings.cert_file, settings.key_file
+    if cert_file is None or key_file is None:
+        return []
+    means = "Browsers reach the nurse station, and keep sessions, over TLS alone."
+    try:
+        certificate = examine(cert_file, key_file)
+        server_context(cert_file, key_file)
+    except CertificateUnusable as error:
+        return [Finding("http: certificate", "error", str(error), "The hub does not start.", "See the text.")]
+    remark = certificate.remark(now())
+    if remark is not None:
+        over = now() >= certificate.until
+        return [Finding("http: certificate", "error" if over else "warning", remark, means, "See the text.")]
+    if key_file.stat().st_mode & 0o007:
+        found = f"http.key_file {key_file} can be read by every user of this machine"
+        return [Finding("http: certificate", "warning", found, means, f"chmod 600 {key_file}")]
+    found = f"good for {', '.join(certificate.names) or 'no name'} until {certificate.until:%Y-%m-%d}"
+    return [Finding("http: certificate", "ok", found, means)]
+
+
+async def probe_provider(settings: OpenIdSettings) -> list[Finding]:
+    """Ask the OpenID provider what it is and what it signs with."""
+    from hub.openid.provider import Provider  # 20 MB: only who has one pays for it
+
+    name, means = "OpenID provider", "People sign in at it."
+    others = (
+        "local users can sign in" if settings.local_users else "nobody can sign in: oidc.local_users is off"
+    )
+    provider = Provider(settings)
+    try:
+        metadata, keys = await provider.ask()
+        settings.secret()
+    except (ProviderUnavailable, OSError) as error:
+        return [Finding(name, "error", str(error), f"Meanwhile {others}.", "See the text.")]
+    leaves = "signs out there too" if metadata.end_session_endpoint else "has no sign-out of its own"
+    findings = [
+        Finding(
+            name,
+            "ok",
+            f"{metadata.issuer} answers, {len(keys.keys)} keys, {leaves}; it must know"
+            f" {settings.redirect_uri} and {settings.signed_out_uri}",
+            means,
+        )
+    ]
+    if not settings.local_users:
+        findings.append(
+            Finding(
+                f"{name}: alone",
+                "warning",
+                "oidc.local_users is off",
+                "While the provider is away nobody can sign in, and nobody can acknowledge an alarm.",
+                "Keep a local user for emergencies, and oidc.local_users on.",
+            )
+        )
+    return findings
 
 
 async def probe_registry(url: str) -> list[Finding]:

@@ -7,6 +7,7 @@ import json
 import re
 import secrets
 import shutil
+import ssl
 import subprocess
 import threading
 from functools import cache
@@ -153,7 +154,7 @@ class LyingProvider:
     `claims`, `header`, `key`, `metadata` and `userinfo` may be set; `token` replaces the ID token altogether.
     """
 
-    def __init__(self, now_s: float) -> None:
+    def __init__(self, now_s: float, tls: tuple[Path, Path] | None = None) -> None:
         self.key = _first_key()
         self.published = KeySet([self.key])
         self.now_s = now_s
@@ -170,6 +171,11 @@ class LyingProvider:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self.issuer = f"http://127.0.0.1:{self._server.server_address[1]}"
+        if tls is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*tls)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+            self.issuer = f"https://localhost:{self._server.server_address[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
         self._thread.start()
 

@@ -2,15 +2,20 @@
 
 import asyncio
 import contextlib
+import logging
 import socket
+import ssl
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
 
+from hub.api.certificate import CertificateUnusable, examine, now, server_context
 from hub.live import Live
 from hub.stream import Stream
+
+log = logging.getLogger(__name__)
 
 
 class CannotServe(Exception):  # noqa: N818 - a state, told to whoever starts the hub
@@ -77,8 +82,9 @@ class ApiServer:
             server_header=False,
             proxy_headers=False,  # who asks is who connects: see api.access.scraper
             timeout_graceful_shutdown=grace_s + 5,  # the last resort, after _abort
-            ssl_certfile=cert_file,
-            ssl_keyfile=key_file,
+            ssl_context_factory=None
+            if cert_file is None or key_file is None
+            else lambda *_: _tls(cert_file, key_file),
         )
         self._server = _Uvicorn(config, stream, live, grace_s)
         self._serving: asyncio.Task[None] | None = None
@@ -89,8 +95,8 @@ class ApiServer:
         if not self._server.config.loaded:
             try:
                 self._server.config.load()
-            except OSError as error:  # ssl.SSLError is one
-                raise CannotServe(f"http.cert_file or http.key_file can't be used: {error}") from error
+            except CertificateUnusable as error:
+                raise CannotServe(str(error)) from error
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         try:
             self._socket = socket.create_server((self._host, self._port), family=family, backlog=2048)
@@ -120,3 +126,10 @@ class ApiServer:
             return self._port
         address: Sequence[int] = self._socket.getsockname()
         return address[1]
+
+
+def _tls(cert_file: Path, key_file: Path) -> ssl.SSLContext:
+    remark = examine(cert_file, key_file).remark(now())
+    if remark is not None:
+        log.warning("%s", remark)
+    return server_context(cert_file, key_file)

@@ -116,14 +116,17 @@ def _settings(folder: Path, port: int, mqtt_port: int) -> Settings:
 
 
 async def _greet(hub: Hub, beds: int) -> None:
-    token = await hub.tokens.create(f"demo-{hub.log.epoch}-{hub.log.last_sequence}", "nurse")
+    run = f"demo-{hub.log.epoch}-{hub.log.last_sequence}"
+    token = await hub.tokens.create(run, "nurse")
+    engineer = await hub.tokens.create(f"{run}-engineer", "biomed")
     password = await _demo_user(hub)
     print(
         f"\n  a ward of {beds} simulated beds is up\n"
         f"  page    {hub.url}/ (user demo, password {password})\n"
         f"  API     {hub.url}/api/v1\n"
         f"  broker  {hub.brokers.inlets[0].broker}\n"
-        f"  token   {token}\n\n"
+        f"  token   {token}\n"
+        f"          {engineer} as an engineer: rejects, devices\n\n"
         f"  values and alarms as they come:\n"
         f'  curl -N -H "Authorization: Bearer {token}" {hub.url}/api/v1/stream\n',
         file=sys.stderr,
@@ -164,7 +167,7 @@ async def _simulators(
     brokers = hub.brokers
     url = brokers.embedded.url if brokers.embedded is not None else str(brokers.inlets[0].broker)
     command = [sys.executable, "-m", "device_sims.cli", "ward", "--broker", url, "--beds", str(beds)]
-    command += ["--waveforms", "1", "--acked-log", str(acked), "--json"]
+    command += ["--waveforms", "1", "--beacons", "--acked-log", str(acked), "--json"]
     if seconds:
         command += ["--seconds", f"{seconds:g}"]
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL)

@@ -15,7 +15,14 @@ from hub.commands.outcome import FAILED
 from hub.commands.run import ConfigOption, settings_or_fail
 from hub.devices.catalog import Catalog
 from hub.devices.problem import DefinitionErrors
-from hub.doctor import probe_clock, probe_disk, probe_registry, probe_store
+from hub.doctor import (
+    probe_certificate,
+    probe_clock,
+    probe_disk,
+    probe_provider,
+    probe_registry,
+    probe_store,
+)
 from hub.finding import Finding, Level
 from hub.mqtt.broker import BrokerFailed, EmbeddedBroker
 from hub.mqtt.probe import probe_broker
@@ -34,7 +41,7 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON array.")] = False,
     config: ConfigOption = None,
 ) -> None:
-    """Try out the brokers, the stores, the registry, the disk and the clock; say what each means.
+    """Try out brokers, stores, registry, OpenID provider, certificate, disk and clock; say what each means.
 
     Publishes only below wardhub/probe/ and removes what it made. The embedded broker is tried in a folder of
     its own, so a running hub is not disturbed. Exit code 1 when a promise does not hold.
@@ -66,6 +73,9 @@ async def _examine(settings: Settings, messages: int, console: Console) -> list[
     await add("trying the disk", asyncio.to_thread(probe_disk, settings.data_dir, settings.journal.quota_mb))
     await add("looking at the clock", asyncio.to_thread(probe_clock))
     await add("trying the registry", probe_registry(settings.registry_url))
+    await add("looking at the certificate", asyncio.to_thread(probe_certificate, settings.http))
+    if settings.oidc is not None:
+        await add(f"trying {settings.oidc.issuer}", probe_provider(settings.oidc))
     for store in settings.stores:
         await add(f"trying {store.kind}", probe_store(store))
     for address in settings.broker_addresses:

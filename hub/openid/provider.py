@@ -77,6 +77,11 @@ class Provider:
         with suppress(ProviderUnavailable):
             await self.keys()
 
+    async def ask(self) -> tuple[Metadata, KeySet]:
+        """Ask for everything afresh, remember and log nothing. Raises ProviderUnavailable."""
+        metadata = await self._discovered()
+        return metadata, await self._signing_keys(metadata)
+
     async def discover(self) -> Metadata:
         """Return what the provider says of itself. Raises ProviderUnavailable; logs that once each way."""
         if self._metadata is not None and self.now_s() - self._asked_s < _FRESH_S:
@@ -152,15 +157,17 @@ class Provider:
     async def keys(self, *, again: bool = False) -> KeySet:
         """Return what the provider signs with. Raises ProviderUnavailable."""
         metadata = await self.discover()
-        if self._keys is not None and not again:
-            return self._keys
+        if self._keys is None or again:
+            self._keys = await self._signing_keys(metadata)
+        return self._keys
+
+    async def _signing_keys(self, metadata: Metadata) -> KeySet:
         found = await self._fetched(metadata.jwks_uri, _Keys)
         signing = [key for key in found.keys if key.get("use", "sig") == "sig" and key.get("kty") != "oct"]
         try:
-            self._keys = KeySet.import_key_set({"keys": signing})
+            return KeySet.import_key_set({"keys": signing})
         except (JoseError, ValueError) as error:
             raise ProviderUnavailable(f"{metadata.jwks_uri}: no key that the hub can use: {error}") from error
-        return self._keys
 
     async def _discovered(self) -> Metadata:
         address = f"{self.settings.issuer.rstrip('/')}/.well-known/openid-configuration"

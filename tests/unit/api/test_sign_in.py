@@ -145,3 +145,81 @@ async def test_the_page_loads_nothing_from_another_host(station):
     assert "http" not in policy
     assert "*" not in policy
     assert not re.search(r"(?:src|href)=[\"']?(?:https?:)?//", response.text)
+
+
+async def test_who_comes_and_goes_and_who_was_refused_is_audited_and_no_made_up_name(station):
+    async with station.browser() as page:
+        await sign_in(page)
+        await page.delete("/api/v1/session")
+        for user in ("it", "what I thought was the password field"):
+            await page.post("/api/v1/session", json={"user": user, "password": "wrong password"})
+    assert station.audit.told == [
+        ("login", "nurse", "nurse", 200),
+        ("logout", "nurse", "nurse", 200),
+        ("login", "it", "", 401),
+        ("login", "", "", 401),
+    ]
+    assert {one.address for one in station.audit} == {"127.0.0.1"}
+    assert {one.what for one in station.audit} == {"session"}
+
+
+async def test_whoever_knows_the_password_may_change_it_and_every_session_ends(station):
+    body = {"user": "Nurse", "password": PASSWORD, "new_password": "battery horse staple"}
+    async with station.browser() as other, station.browser() as page:
+        await sign_in(other)
+        response = await page.post("/api/v1/session/password", json=body)
+        assert response.status_code == 204, response.text
+        assert (await other.get("/api/v1/session")).status_code == 401
+        assert (await page.post("/api/v1/session/password", json=body)).status_code == 401
+        old = {"user": "nurse", "password": PASSWORD}
+        assert (await page.post("/api/v1/session", json=old)).status_code == 401
+        new = {"user": "nurse", "password": "battery horse staple"}
+        assert (await page.post("/api/v1/session", json=new)).status_code == 200
+    assert ("password", "nurse", "nurse", 200) in station.audit.told
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({"new_password": "short"}, 422),
+        ({"new_password": PASSWORD}, 422),
+        ({"password": "wrong password"}, 401),
+        ({"user": "nobody"}, 401),
+    ],
+)
+async def test_a_password_that_is_refused_stays_as_it_was(station, changes, status):
+    body = {"user": "nurse", "password": PASSWORD, "new_password": "battery horse staple"}
+    async with station.browser() as page:
+        response = await page.post("/api/v1/session/password", json=body | changes)
+        assert response.status_code == status, response.text
+        await sign_in(page)
+        foreign = {"Sec-Fetch-Site": "cross-site"}
+        assert (await page.post("/api/v1/session/password", json=body, headers=foreign)).status_code == 403
+
+
+async def test_guessing_by_changing_the_password_is_slowed_down_too(station):
+    body = {"user": "nurse", "password": "wrong password", "new_password": "battery horse staple"}
+    async with station.browser() as page:
+        for _ in range(5):
+            await page.post("/api/v1/session/password", json=body)
+        response = await page.post("/api/v1/session", json={"user": "nurse", "password": PASSWORD})
+    assert response.status_code == 429
+    assert station.audit.told[-1] == ("login", "nurse", "", 429)
+
+
+async def test_every_session_of_a_person_can_be_ended_at_once(station):
+    async with station.browser() as one, station.browser() as two, station.browser() as other:
+        for page, role in ((one, "nurse"), (two, "nurse"), (other, "it")):
+            await sign_in(page, role)
+        assert sorted(session.user for session in await station.sessions.entries()) == [
+            "it",
+            "nurse",
+            "nurse",
+        ]
+        assert await station.sessions.end("nurse") == 2
+        assert [(await page.get("/api/v1/session")).status_code for page in (one, two, other)] == [
+            401,
+            401,
+            200,
+        ]
+        assert await station.sessions.end("nurse") == 0
