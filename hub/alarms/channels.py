@@ -13,10 +13,11 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
-from msgspec import json
+from msgspec import Raw, json
+from msgspec.structs import replace
 from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, SecretStr
 
-from hub.alarms.alarm import AlarmEvent
+from hub.alarms.alarm import RANK, AlarmEvent
 from hub.alarms.delivery import DeliveryFailed
 from hub.alarms.signal import is_visible
 from hub.events import ToldAlarm, told_alarm, told_event
@@ -30,6 +31,13 @@ CALLS: Final = frozenset({"start", "signalled", "escalate", "re-alarmed", "reass
 _WAITING: Final = 20_000
 """Events that wait for a publisher that is full."""
 
+_LIST_BYTES: Final = 256 << 10
+"""Of an area's alarms in one message: a broker refuses one that is too large, and the list with it."""
+_DEVICES: Final = 1_000
+"""Of those that a lost broker took with it, named in one message; the alarm's text has their number."""
+
+Area = tuple[str, str]
+"""Site and area."""
 Publish = Callable[[str, bytes, bool], bool]
 """Take a topic, a payload, and whether to retain it; never waits. False: not now, offer it again."""
 
@@ -77,17 +85,19 @@ class NotifySettings(_Section):
 class Pagers:
     """Publishes alarms for pagers and lights.
 
-    Each event at once on `alarm-events`, in sequence; every alarm of an area that is signalled, on
-    `active-alarms`, retained, whenever it has changed and `flush` is called.
+    Each event at once on `alarm-events`, in sequence. Every alarm of an area that is signalled on
+    `active-alarms`, retained: at once when it changes, then with each `flush` while it goes on changing.
     """
 
     def __init__(self, publish: Publish, area_of: Callable[[str, str], str]) -> None:
         """`area_of` gives the area of a device by site and id; an empty one stands for `all`."""
         self._publish = publish
         self._area_of = area_of
-        self._present: dict[tuple[str, str], dict[str, AlarmEvent]] = {}
-        self._areas: dict[str, tuple[str, str]] = {}
-        self._changed: set[tuple[str, str]] = set()
+        self._present: dict[Area, dict[str, AlarmEvent]] = {}
+        self._areas: dict[str, Area] = {}
+        self._changed: set[Area] = set()
+        self._lately: set[Area] = set()
+        """Areas whose list was published since the last `flush`."""
         self._waiting: deque[tuple[str, bytes]] = deque()
         self.dropped = 0
         """Events that were never published, since too many waited; the lists still tell what is present."""
@@ -99,38 +109,55 @@ class Pagers:
 
     def take(self, event: AlarmEvent, recorded: bool) -> None:
         """Publish an event."""
-        site, area = self._keep(event)
-        topic = native_topic(site, area, "hub", "alarm-events")
+        area = self._keep(event)
         if len(self._waiting) >= _WAITING:
             self._waiting.popleft()
             self.dropped += 1
-        self._waiting.append((topic, json.encode(told_event(event, recorded))))
+        told = told_event(event, recorded)
+        told = replace(told, alarm=_bounded(told.alarm))
+        self._waiting.append((native_topic(*area, "hub", "alarm-events"), json.encode(told)))
         self._drain()
+        if not self._waiting and area not in self._lately:
+            self._list(area)
 
     def flush(self) -> None:
-        """Publish what waits, and the lists that have changed."""
+        """Publish what waits, and the lists that have changed. Call it several times a second."""
+        self._lately.clear()
         self._drain()
-        for site, area in list(self._changed):
-            shown: list[ToldAlarm] = [
-                told_alarm(event)
-                for event in self._present.get((site, area), {}).values()
-                if event.signal is None or is_visible(event.signal)
-            ]
-            topic = native_topic(site, area, "hub", "active-alarms")
-            if self._publish(topic, json.encode({"alarms": shown}), True):
-                self._changed.discard((site, area))
+        for area in list(self._changed):
+            self._list(area)
+
+    def _list(self, area: Area) -> None:
+        """Publish what is signalled in an area, the most urgent first, as much as a message may hold."""
+        events = [
+            event
+            for event in self._present.get(area, {}).values()
+            if event.signal is None or is_visible(event.signal)
+        ]
+        events.sort(key=lambda event: (-RANK[_shown_priority(event)], event.sequence))
+        alarms: list[Raw] = []
+        left = _LIST_BYTES
+        for event in events:
+            encoded = json.encode(_bounded(told_alarm(event)))
+            left -= len(encoded)
+            if left < 0:
+                break
+            alarms.append(Raw(encoded))
+        payload = json.encode({"alarms": alarms, "more": len(events) - len(alarms)})
+        if self._publish(native_topic(*area, "hub", "active-alarms"), payload, True):
+            self._changed.discard(area)
+            self._lately.add(area)
 
     def _drain(self) -> None:
         while self._waiting and self._publish(*self._waiting[0], False):
             self._waiting.popleft()
 
-    def _keep(self, event: AlarmEvent) -> tuple[str, str]:
+    def _keep(self, event: AlarmEvent) -> Area:
         alarm = event.alarm
         key = self._areas.get(alarm.id)
         if key is None:
             area = self._area_of(alarm.site, alarm.device)
-            key = (alarm.site, area if is_id(area) else "all")
-            self._areas[alarm.id] = key
+            key = self._areas[alarm.id] = (alarm.site, area if is_id(area) else "all")
         present = self._present.setdefault(key, {})
         if event.event == "end":
             present.pop(alarm.id, None)
@@ -139,6 +166,10 @@ class Pagers:
             present[alarm.id] = event
         self._changed.add(key)
         return key
+
+
+def _bounded(alarm: ToldAlarm) -> ToldAlarm:
+    return alarm if len(alarm.devices) <= _DEVICES else replace(alarm, devices=alarm.devices[:_DEVICES])
 
 
 class Webhook:

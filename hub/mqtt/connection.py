@@ -15,6 +15,7 @@ from hub.mqtt.packets import (
     Connack,
     PacketReader,
     ProtocolError,
+    Puback,
     Suback,
     pubacks,
 )
@@ -38,7 +39,9 @@ class Connection(asyncio.BufferedProtocol):
         take: Callable[["Connection", list[Message]], None],
         max_batch: int,
         is_paused: Callable[[], bool],
+        on_puback: Callable[[int], None] = lambda _: None,
     ) -> None:
+        """`on_puback` is called with the packet id of each message that the broker has taken."""
         loop = asyncio.get_running_loop()
         self.connack: asyncio.Future[Connack] = loop.create_future()
         self.suback: asyncio.Future[Suback] = loop.create_future()
@@ -54,8 +57,10 @@ class Connection(asyncio.BufferedProtocol):
         self._over = False
         self._draining = False
         self._is_paused = is_paused
+        self._on_puback = on_puback
         self._was_paused = False
-        self._writing_held = False
+        self.writing_held = False
+        """Whether the broker doesn't read as fast as we write."""
         self._held_acks: list[int] = []
 
     # What asyncio calls
@@ -77,11 +82,11 @@ class Connection(asyncio.BufferedProtocol):
 
     def pause_writing(self) -> None:
         """Hold acknowledgements back: the broker doesn't read."""
-        self._writing_held = True
+        self.writing_held = True
 
     def resume_writing(self) -> None:
         """Write what was held back."""
-        self._writing_held = False
+        self.writing_held = False
         self._write_acks()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -104,7 +109,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._over or not self._transport:
             return False
         # Bounded by the broker: it has at most 65,535 messages out that aren't acknowledged.
-        if not self._held_acks and packet_ids and not self._writing_held:
+        if not self._held_acks and packet_ids and not self.writing_held:
             asyncio.get_running_loop().call_soon(self._write_acks)
         self._held_acks += packet_ids
         return True
@@ -138,7 +143,7 @@ class Connection(asyncio.BufferedProtocol):
             # PINGREQ goes out whether or not we read: the broker drops us after 1.5 keep-alives without.
             heard, self._was_paused = self.bytes_received, self._is_paused()
             subscribing = not self.suback.done()
-            if not self._writing_held:
+            if not self.writing_held:
                 self.send(PINGREQ)
             await asyncio.wait({self.ended}, timeout=keepalive_s / 2)
             if self._problem:
@@ -166,7 +171,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _write_acks(self) -> None:
         """Write every acknowledgement of this turn of the loop at once."""
-        if self._held_acks and not self._writing_held and self._transport and not self._over:
+        if self._held_acks and not self.writing_held and self._transport and not self._over:
             held, self._held_acks = self._held_acks, []
             self._transport.write(pubacks(held))
 
@@ -207,7 +212,9 @@ class Connection(asyncio.BufferedProtocol):
             self.pause()
 
     def _note(self, answer: Answer) -> None:
-        if isinstance(answer, Connack) and not self.connack.done():
+        if isinstance(answer, Puback):
+            self._on_puback(answer.packet_id)
+        elif isinstance(answer, Connack) and not self.connack.done():
             self.connack.set_result(answer)
         elif isinstance(answer, Suback) and not self.suback.done():
             self.suback.set_result(answer)

@@ -17,6 +17,7 @@ from tests.bench.alarms import measure_alarms
 from tests.bench.decoders import measure_decoders
 from tests.bench.export import measure_export
 from tests.bench.fhir import measure_fhir
+from tests.bench.latency import measure_latency
 from tests.bench.line import measure_line
 from tests.bench.plain import measure_plain
 from tests.bench.size import measure_size
@@ -30,6 +31,10 @@ AIMS = {
     "throughput_ratio_mosquitto": ">= 0.6",
     "plain_way_cpu_ratio": ">= 50",
     "alarm_p99_ms": "< 250",
+    "alarm_10k_hospital_p99_ms": "< 250",
+    "alarm_10k_ward_p99_ms": "< 250",
+    "alarm_10k_mqtt_p99_ms": "< 250",
+    "alarm_flood_end_to_end_ms": "< 2000",
     "rss_mb_10k_devices": "< 400",
     "bytes_per_value": "<= 2",
     "location_us_per_sighting": "<= 10",
@@ -45,6 +50,7 @@ PARTS: dict[str, Measure] = {
     "decoders": measure_decoders,
     "size": measure_size,
     "steady": measure_steady,
+    "latency": measure_latency,
     "nats": lambda folder: measure_throughput(folder, "nats"),
     "mosquitto": lambda folder: measure_throughput(folder, "mosquitto"),
     "plain": measure_plain,

@@ -1,12 +1,14 @@
 """Publishes six-value readings of many devices over a few connections, at a rate or as fast as it goes.
 
-`python -m tests.bench.generator URL --devices D --count N [--rate R]` prints one JSON line at the end.
+`python -m tests.bench.generator URL --devices D --count N [--rate R]` prints one JSON line at the end. With
+`--paced` it publishes no more than the number in the newest line of its standard input.
 """
 
 import argparse
 import asyncio
 import json
 import resource
+import sys
 import time
 from urllib.parse import urlsplit
 
@@ -24,22 +26,24 @@ def topic(device: int) -> str:
     return f"wards/v1/main/bench/bench-{device}/observations"
 
 
-def reading(seq: int, time_ms: int) -> bytes:
-    """Return a reading of six normal values as a device sends it."""
+def reading(seq: int, time_ms: int, heart_rate: int = 70) -> bytes:
+    """Return a reading of six values as a device sends it; all normal where the heart rate is."""
     return (
-        f'{{"time":{time_ms},"seq":{seq},"values":{{"heart_rate":{70 + seq % 9},"spo2":{95 + seq % 4},'
-        f'"respiratory_rate":{14 + seq % 3},"temperature":36.{seq % 9},"nibp_mean":{88 + seq % 5},'
-        f'"pulse_rate":{70 + seq % 9}}}}}'
+        f'{{"time":{time_ms},"seq":{seq},"values":{{"heart_rate":{heart_rate + seq % 9},'
+        f'"spo2":{95 + seq % 4},"respiratory_rate":{14 + seq % 3},"temperature":36.{seq % 9},'
+        f'"nibp_mean":{88 + seq % 5},"pulse_rate":{70 + seq % 9}}}}}'
     ).encode()
 
 
 class Publisher:
     """One connection that publishes for its share of the devices."""
 
-    def __init__(self, number: int, devices: range) -> None:
+    def __init__(self, number: int, devices: range, alarming: int = 0) -> None:
+        """Publish for these devices; the heart rate of those below `alarming` is beyond its limit."""
         self.acknowledged = 0
         self._number = number
         self._topics = [topic(device) for device in devices]
+        self._heart_rates = [150 if device < alarming else 70 for device in devices]
         self._in_flight = 0
         self._room = asyncio.Event()
         self._packet_id = 0
@@ -59,7 +63,8 @@ class Publisher:
             self._packet_id = self._packet_id % 65_000 + 1
             at = self._sent % len(self._topics)
             seq = self._sent // len(self._topics) + 1
-            packets.append(publish(self._topics[at], reading(seq, now_ms), qos=1, packet_id=self._packet_id))
+            payload = reading(seq, now_ms, self._heart_rates[at])
+            packets.append(publish(self._topics[at], payload, qos=1, packet_id=self._packet_id))
             self._sent += 1
         self._writer.write(b"".join(packets))
         self._in_flight += count
@@ -85,15 +90,28 @@ class Publisher:
         raise ConnectionError("the broker closed the connection")
 
 
-async def generate(url: str, *, devices: int, count: int, rate: float, connections: int) -> dict[str, float]:
+async def generate(
+    url: str,
+    *,
+    devices: int,
+    count: int,
+    rate: float,
+    connections: int,
+    alarming: int = 0,
+    paced: bool = False,
+) -> dict[str, float]:
     """Publish `count` readings and wait for their acknowledgement."""
     parts = urlsplit(url)
-    publishers = [Publisher(n, range(n, devices, connections)) for n in range(connections)]
+    publishers = [Publisher(n, range(n, devices, connections), alarming) for n in range(connections)]
     for publisher in publishers:
         await publisher.open(parts.hostname or "", parts.port or 1883)
+    pace = await _pace() if paced else None
+    allowed = 0 if pace else count
     began = time.monotonic()
     left, turn, burst = count, 0, 100
     while left > 0:
+        while pace and allowed <= count - left:
+            allowed = int(await pace.readline())
         if rate:
             due = (time.monotonic() - began) * rate - (count - left)
             burst = min(int(due), left)
@@ -114,6 +132,13 @@ async def generate(url: str, *, devices: int, count: int, rate: float, connectio
     }
 
 
+async def _pace() -> asyncio.StreamReader:
+    reader = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    return reader
+
+
 def main() -> None:
     """Run as a process of its own, so that it doesn't share what is measured."""
     options = argparse.ArgumentParser(description=__doc__)
@@ -122,6 +147,8 @@ def main() -> None:
     options.add_argument("--count", type=int, required=True)
     options.add_argument("--rate", type=float, default=0.0)
     options.add_argument("--connections", type=int, default=10)
+    options.add_argument("--alarming", type=int, default=0, help="the first so many devices alarm")
+    options.add_argument("--paced", action="store_true", help="publish only as far as standard input says")
     given = options.parse_args()
     done = uvloop.run(
         generate(
@@ -130,6 +157,8 @@ def main() -> None:
             count=given.count,
             rate=given.rate,
             connections=given.connections,
+            alarming=given.alarming,
+            paced=given.paced,
         )
     )
     print(json.dumps(done))

@@ -2,13 +2,13 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
 
 import aiomqtt
 import pytest
 
+from hub.model import Message
 from hub.mqtt.address import BrokerAddress
-from hub.mqtt.packets import Will
+from hub.mqtt.packets import PINGREQ, PacketReader, Will
 from hub.mqtt.publisher import Publisher
 from hub.mqtt.topics import TopicError
 from tests.servers import embedded_broker, free_port, mosquitto
@@ -145,48 +145,68 @@ async def test_a_message_that_the_broker_does_not_take_blocks_the_others_for_thr
             assert listener.payloads == [b"small"]
 
 
-async def test_a_publisher_that_is_cancelled_while_it_connects_ends(
+async def test_only_the_message_that_the_broker_does_not_take_is_given_up_among_many_on_their_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before Python 3.12 asyncio.wait_for may swallow a cancellation; the hub's end waited for ever then."""
-
-    connecting = asyncio.Event()
-
-    class Swallowing(aiomqtt.Client):
-        async def __aenter__(self) -> "Swallowing":
-            connecting.set()
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.sleep(0.1)
-            return await super().__aenter__()
-
-    monkeypatch.setattr(aiomqtt, "Client", Swallowing)
-    async with embedded_broker(tmp_path) as broker:
-        task = asyncio.create_task(Publisher(broker.address, client_id="hub-out").run())
-        await connecting.wait()
-        task.cancel()
-        done, _ = await asyncio.wait({task}, timeout=10)
-        assert done == {task}
-        assert task.cancelled()
+    monkeypatch.setattr("hub.mqtt.publisher._PUBACK_S", 0.5)
+    with mosquitto(tmp_path, "allow_anonymous true", "message_size_limit 1000") as broker:
+        address = BrokerAddress(url=broker.url)
+        publisher = Publisher(address, client_id="hub-out")
+        for number in range(60):
+            publisher.publish("a", b"x" * 2000 if number == 40 else str(number).encode())
+        async with Listener(address) as listener, running(publisher):
+            await until(lambda: b"59" in listener.payloads)
+        kept = [number for number in range(60) if number != 40]
+        assert list(dict.fromkeys(listener.payloads)) == [str(number).encode() for number in kept]
 
 
-async def test_a_publisher_that_is_cancelled_while_it_publishes_ends(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    publishing = asyncio.Event()
+async def test_many_messages_are_on_their_way_at_once_and_no_more() -> None:
+    arrived: list[Message] = []
 
-    class Swallowing(aiomqtt.Client):
-        async def publish(self, *args: Any, **settings: Any) -> None:
-            publishing.set()
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.sleep(3600)
+    async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Be a broker that lets a client in and acknowledges nothing."""
+        await reader.read(1 << 16)
+        writer.write(b"\x20\x02\x00\x00")
+        packets = PacketReader()
+        while data := await reader.read(1 << 16):
+            data = data.replace(PINGREQ, b"")  # which no client has to understand
+            arrived.extend(packet for packet in packets.feed(data) if isinstance(packet, Message))
+        writer.close()
 
-    monkeypatch.setattr(aiomqtt, "Client", Swallowing)
-    async with embedded_broker(tmp_path) as broker:
-        publisher = Publisher(broker.address, client_id="hub-out")
+    async with await asyncio.start_server(deaf, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        publisher = Publisher(BrokerAddress(url=f"mqtt://127.0.0.1:{port}"), client_id="hub-out")
+        for number in range(700):
+            publisher.publish("a", str(number).encode())
+        async with running(publisher):
+            await until(lambda: len(arrived) >= 500)
+            publisher.publish("a", b"later")
+            await asyncio.sleep(0.1)
+            assert [one.payload for one in arrived] == [str(number).encode() for number in range(500)]
+            assert publisher.published == 0
+
+
+@pytest.mark.parametrize("lets_in", [False, True])
+async def test_a_publisher_that_waits_for_the_broker_ends_when_it_is_cancelled(lets_in: bool) -> None:
+    heard = asyncio.Event()
+
+    async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1 << 16)
+        if lets_in:
+            writer.write(b"\x20\x02\x00\x00")
+            await reader.read(1 << 16)
+        heard.set()
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(deaf, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        publisher = Publisher(BrokerAddress(url=f"mqtt://127.0.0.1:{port}"), client_id="hub-out")
         publisher.publish("a/b", b"1")
         task = asyncio.create_task(publisher.run())
-        await publishing.wait()
+        await heard.wait()
         task.cancel()
         done, _ = await asyncio.wait({task}, timeout=10)
         assert done == {task}
         assert task.cancelled()
+    assert publisher.dropped == 1

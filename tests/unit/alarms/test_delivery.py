@@ -6,6 +6,7 @@ import json
 from contextlib import asynccontextmanager, suppress
 
 import pytest
+from msgspec.structs import replace
 from pydantic import SecretStr
 
 from hub.alarms.alarm import Alarm, Signal
@@ -308,8 +309,6 @@ async def test_pagers_get_every_event_at_once_and_the_list_of_an_area_retained(t
     broker = Broker()
     pagers = Pagers(broker.publish, lambda site, device: "icu")
     pagers.take(await event_of(tmp_path), recorded=True)
-    pagers.flush()
-    pagers.flush()
     (topic, event, retained), (list_topic, active, list_retained) = broker.messages
     assert (topic, retained) == ("wards/v1/main/icu/hub/alarm-events", False)
     assert event["event"] == "start"
@@ -344,3 +343,44 @@ async def test_what_a_full_publisher_doesnt_take_is_offered_again_in_order(tmp_p
     broker.full = False
     pagers.flush()
     assert [message[1].get("event") for message in broker.messages] == ["start", "acknowledged", None]
+
+
+async def test_a_list_is_published_at_once_and_while_it_goes_on_changing_with_each_flush(tmp_path):
+    broker = Broker()
+    pagers = Pagers(broker.publish, lambda site, device: "icu")
+    for number, priority in enumerate(("high", "low", "medium")):
+        signal = Signal(priority=priority)
+        pagers.take(await event_of(tmp_path, signal=signal, number=number, priority=priority), True)
+    lists = [message for topic, message, _ in broker.messages if topic.endswith("active-alarms")]
+    assert [len(one["alarms"]) for one in lists] == [1]
+    pagers.flush()
+    pagers.flush()
+    lists = [message for topic, message, _ in broker.messages if topic.endswith("active-alarms")]
+    assert [len(one["alarms"]) for one in lists] == [1, 3]
+
+
+async def test_a_list_that_no_broker_would_take_holds_the_most_urgent_and_says_how_many_more(tmp_path):
+    broker = Broker()
+    pagers = Pagers(broker.publish, lambda site, device: "icu")
+    event = await event_of(tmp_path, signal=Signal(priority="low"))
+    urgent = replace(event, alarm=replace(event.alarm, id="al-0"), signal=Signal(priority="high"))
+    many = [
+        replace(event, alarm=replace(event.alarm, id=f"al-{number}", device=f"mon-{number}"))
+        for number in range(1, 2001)
+    ]
+    pagers.restore([*many, urgent])
+    pagers.flush()
+    (_, active, _) = broker.messages[-1]
+    assert len(json.dumps(active)) < 1 << 19
+    assert active["alarms"][0]["id"] == "al-0"
+    assert active["more"] == 2001 - len(active["alarms"]) > 0
+
+
+async def test_a_message_to_pagers_names_the_first_thousand_devices_of_a_lost_broker(tmp_path):
+    broker = Broker()
+    pagers = Pagers(broker.publish, lambda site, device: "icu")
+    event = await event_of(tmp_path)
+    devices = tuple(f"mon-{number}" for number in range(50_000))
+    pagers.take(replace(event, alarm=replace(event.alarm, devices=devices)), True)
+    (_, told, _), (_, active, _) = broker.messages
+    assert len(told["alarm"]["devices"]) == len(active["alarms"][0]["devices"]) == 1000
