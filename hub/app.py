@@ -442,7 +442,8 @@ class Hub:
     async def _tick(self) -> None:
         now_ns = self.now_ns()
         self.registry.refresh(now_ns)
-        self.alarms.tick(self.roster.known(), self.brokers.listening_since_ns)
+        self.brokers.tick()
+        self.alarms.tick(self.brokers.devices(), self.brokers.listening)
         self.diagnostics.flush(now_ns)
         self.whereabouts.tick(now_ns)
         for group, node in self.births.requests(now_ns):

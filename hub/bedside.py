@@ -38,13 +38,14 @@ class Bedside:
         """Readings older than this are history: they are never alarmed."""
         self._whereabouts = whereabouts
 
-    def follow(self, taken: Taken) -> None:
-        """Let everything follow what was taken."""
+    def follow(self, taken: Taken, broker: str = "") -> None:
+        """Let everything follow what was taken from a broker."""
         batch = taken.batch
         for device, reading in zip(taken.devices, batch.readings, strict=True):
+            device.broker = broker
             self._follow(device, reading)
         for status in batch.statuses:
-            self._follow_status(status)
+            self._follow_status(status, broker)
         for alarm in batch.device_alarms:
             raiser = self._roster.find(alarm.site, alarm.device)
             if raiser is not None and alarm.received_ns - alarm.time_ns <= self._backlog_ns:
@@ -73,12 +74,13 @@ class Bedside:
             device.state = None  # it lives, whatever its last will said
             self._conditions.technical(device, "device_offline", False, "", received_ns)
 
-    def _follow_status(self, status: DeviceStatus) -> None:
+    def _follow_status(self, status: DeviceStatus, broker: str) -> None:
         device = self._roster.find(status.site, status.device)
         if device is None or status.time_ns < device.state_ns:
             return
         device.state, device.state_ns = status.state, status.time_ns
         device.received_ns = status.received_ns
+        device.broker = broker
         device.battery = status.battery
         device.interval_s = status.interval_s or device.interval_s
         self._conditions.status(device, status, status.received_ns)

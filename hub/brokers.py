@@ -5,8 +5,10 @@ from collections.abc import Coroutine, Iterable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 
-from hub.canary import Canary
+from hub.alarms.silence import Listening, came_through
+from hub.canary import AREA, Canary
 from hub.clock import Now
+from hub.device import Device
 from hub.inlet import Inlet, client_id
 from hub.intake import Taken
 from hub.mqtt.broker import EmbeddedBroker
@@ -51,6 +53,8 @@ class Brokers:
         self._roster = roster
         self._upkeep = upkeep
         self._now_ns = now_ns
+        self._lost: dict[str, str] = {}
+        """By name of a broker that can't be reached: why."""
 
     async def start(self, stack: AsyncExitStack, *, session_expected: bool) -> None:
         """Make the inlets. Raises BrokerUnreachable if no broker can be had, BrokerRefused if one refuses."""
@@ -110,14 +114,22 @@ class Brokers:
         return all(inlet.storing for inlet in self.inlets)
 
     @property
-    def listening_since_ns(self) -> int | None:
-        """Since when every broker could bring messages, hub time; None while one can't.
+    def listening(self) -> Listening:
+        """By broker: since when it can bring messages. Only so long may its devices be blamed for silence."""
+        since = {inlet.name: inlet.listening_since_ns for inlet in self.inlets}
+        known = [since_ns for since_ns in since.values() if since_ns is not None]
+        return {**since, "": max(known) if known and len(known) == len(since) else None}
 
-        Only so long may a device be blamed for its silence.
-        """
-        since = [inlet.listening_since_ns for inlet in self.inlets]
-        known = [since_ns for since_ns in since if since_ns is not None]
-        return max(known) if known and len(known) == len(since) else None
+    def devices(self) -> list[Device]:
+        """Return every device that was heard but the canaries, which are nobody's."""
+        names = {inlet.name for inlet in self.inlets}
+        return [one for one in self._roster.known() if one.area != AREA or one.id not in names]
+
+    def tick(self) -> None:
+        """Let the alarm of each lost broker list the devices that it takes with it as of now."""
+        for inlet in self.inlets:
+            if (lost := self._lost.get(inlet.name)) is not None:
+                self._note_lost(inlet.name, lost)
 
     def _canaries(self) -> Iterable[Canary]:
         return (inlet.canary for inlet in self.inlets)
@@ -145,8 +157,8 @@ class Brokers:
             name=name,
             site=self._site,
             filters=self._filters,
-            receive=self._line.receive,
-            receive_live=self._line.receive_live,
+            receive=partial(self._line.receive, broker=name),
+            receive_live=partial(self._line.receive_live, broker=name),
             session_expected=session_expected,
             before_connect=self.embedded.release_unacknowledged if self.embedded else None,
             on_state=partial(self._changed, name, str(address)),
@@ -154,16 +166,31 @@ class Brokers:
         )
 
     def _changed(self, name: str, address: str, state: State, text: str) -> None:
-        connected = state in ("connected", "session-lost")
         if state == "session-lost":
             log.error("%s: %s", address, text)
+        if state in ("connected", "session-lost"):
+            self._lost.pop(name, None)
+            self._upkeep.note(
+                f"broker-{name}", "ok", "devices reach the hub", condition="broker_lost", part=name
+            )
+        else:
+            self._lost[name] = f"Broker {address}: {text}"
+            self._note_lost(name, self._lost[name])
+
+    def _note_lost(self, name: str, text: str) -> None:
+        names = {name} if len(self._addresses) > 1 else {name, ""}
+        listed = self._upkeep.devices("broker_lost", name)
+        devices = came_through(self.devices(), names, self._site, listed)
+        taken = f", and with it {len(devices)} devices" if devices else ""
         self._upkeep.note(
             f"broker-{name}",
-            "ok" if connected else "down",
-            "devices reach the hub" if connected else "no device reaches the hub through it",
-            condition=f"broker_unreachable_{name}",
-            text=f"Broker {address}: {text}",
+            "down",
+            "no device reaches the hub through it",
+            condition="broker_lost",
+            text=f"{text}{taken}",
             priority="high",
+            part=name,
+            devices=devices,
         )
 
 

@@ -37,6 +37,7 @@ class Device:
     __slots__ = (
         "area",
         "battery",
+        "broker",
         "channels",
         "clock",
         "conditions",
@@ -68,6 +69,8 @@ class Device:
         self.state_ns = 0
         """Since when, corrected time."""
         self.battery: float | None = None
+        self.broker = ""
+        """Name of the broker that it last came through; empty before it was heard."""
         self.clock = DeviceClock()
         self.limits: Limits | None = None
         """The alarm limits of the patient it is at, as of `limits_version` of the registry."""

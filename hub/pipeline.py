@@ -67,19 +67,20 @@ class Line:
         self._on_durable = on_durable
         self._now_ns = now_ns
 
-    def receive(self, delivery: Delivery) -> None:
-        """Take what a persistent session delivered. Acknowledged only when the journal holds it."""
+    def receive(self, delivery: Delivery, broker: str = "") -> None:
+        """Take what a broker's persistent session delivered. Acknowledged only when the journal holds it."""
         taken = self._intake.take(delivery.messages, delivery.received_ns)  # decode, normalise, identify
         failpoint("line:taken")
-        self._bedside.follow(taken)  # attribute, alarms, live values: before any disk or database
+        self._bedside.follow(taken, broker)  # attribute, alarms, live values: before any disk or database
         failpoint("line:told")
         self._on_told((self._now_ns() - delivery.received_ns) / SECOND_NS)
         self._count(taken, len(delivery.messages))
         self._acknowledgement.owe(delivery, taken)  # journal, then acknowledge
 
-    def receive_live(self, delivery: Delivery) -> None:
+    def receive_live(self, delivery: Delivery, broker: str = "") -> None:
         """Take what the live lane delivered: for alarms and live values; the same comes again to be kept."""
-        self._bedside.follow(self._intake.take(delivery.messages, delivery.received_ns, journalled=False))
+        taken = self._intake.take(delivery.messages, delivery.received_ns, journalled=False)
+        self._bedside.follow(taken, broker)
         self.counts.live_lane += len(delivery.messages)
 
     @property

@@ -33,17 +33,32 @@ class Upkeep:
         condition: str,
         text: str = "",
         priority: Priority = "medium",
+        part: str = "",
+        devices: tuple[str, ...] = (),
     ) -> None:
         """Note a part's state. `condition` is the alarm that is present unless the state is ok.
 
-        `meaning` is for everyone who asks; `text` for the alarm, `meaning` where empty.
+        `meaning` is for everyone who asks; `text` for the alarm, `meaning` where empty. `part` tells several
+        of one condition apart; `devices` are those that the alarm takes with it.
         """
         required = self._parts[name].required if name in self._parts else False
         self._parts[name] = Part(name, state, meaning, required)
         present = state != "ok"
         self._conditions.technical(
-            self._own, condition, present, text or f"{name}: {meaning}", self._now_ns(), priority
+            self._own,
+            condition,
+            present,
+            text or f"{name}: {meaning}",
+            self._now_ns(),
+            priority,
+            devices=devices,
+            part=part,
         )
+
+    def devices(self, condition: str, part: str) -> tuple[str, ...]:
+        """Return the devices that an alarm of a part takes with it, empty where it isn't present."""
+        known = self._own.conditions.get((f"{part}/", condition))
+        return known.alarm.devices if known and known.alarm else ()
 
     def parts(self) -> list[Part]:
         """Return every part as it is now."""

@@ -212,13 +212,13 @@ class RegistryContract:
         patient = await registry.add_patient("Walker")
         await registry.admit(patient, "main", "icu-1", START - 100)
         await registry.place_device("main", "patch", START - 90, patient=patient)
-        assert registry.placement("main", "patch") == Placement("icu", "icu-1", patient, since_ns=START - 100)
+        assert registry.placement("main", "patch") == Placement("icu", "icu-1", patient, since_ns=START - 90)
         await registry.transfer(patient, "main", "med-1", START - 50)
-        assert registry.placement("main", "patch") == Placement("med", "med-1", patient, since_ns=START - 50)
+        assert registry.placement("main", "patch") == Placement("med", "med-1", patient, since_ns=START - 90)
         assert registry.beds()[2] == BedEntry("main", "med", "med-1", patient, ("patch",))
         assert (await registry.patient(patient)).bed == "med-1"
         await registry.discharge(patient, START - 10)
-        assert registry.placement("main", "patch") == Placement(None, None, patient)
+        assert registry.placement("main", "patch") == Placement(None, None, patient, since_ns=START - 90)
         assert await registry.placements("main", "patch", 0, START) == [
             Period(START - 90, START - 50, "icu-1", patient),
             Period(START - 50, START - 10, "med-1", patient),
@@ -231,6 +231,18 @@ class RegistryContract:
             DevicePeriod("main", "mon-1", START - 60, START),
             DevicePeriod("main", "patch", START - 60, START - 50),
         ]
+
+    async def test_a_device_that_comes_to_a_bed_reads_its_patient_from_then_on(
+        self, registry: Registry
+    ) -> None:
+        patient = await registry.add_patient("Here for long")
+        await registry.admit(patient, "main", "icu-1", START - 100)
+        await registry.add_device("main", "carried", "native", "icu")
+        await registry.place_device("main", "carried", START - 30, bed="med-1")
+        assert registry.placement("main", "carried") == Placement("med", "med-1", None, since_ns=START - 30)
+        await registry.move_device("main", "carried", START - 20, bed="icu-1")
+        there = registry.placement("main", "carried")
+        assert there == Placement("icu", "icu-1", patient, since_ns=START - 20)
 
     async def test_a_planned_admission_takes_effect_when_it_is_due(
         self, registry: Registry, clock: Clock

@@ -14,7 +14,7 @@ from hub.alarms.condition import Condition, Key
 from hub.alarms.evaluate import ABSENT, INSIDE, ConditionState, Levels
 from hub.alarms.judge import Judge
 from hub.alarms.rules import LimitsOf, limits_lookup
-from hub.alarms.silence import Silence
+from hub.alarms.silence import Listening, Silence
 from hub.clock import ClockLimits
 from hub.device import Device
 from hub.model import DeviceAlarm, DeviceStatus, Kind, Priority, Reading, Value
@@ -66,7 +66,7 @@ class Conditions:
 
         Readings that it had judged by then are not judged again.
         """
-        parameter = f"{alarm.part}/{alarm.parameter}" if alarm.part else alarm.parameter or ""
+        parameter = f"{alarm.part}/{alarm.parameter or ''}" if alarm.part else alarm.parameter or ""
         key = (parameter, _keyed(alarm.condition, alarm.origin))
         if alarm.kind == "physiological":
             self._patients[device] = alarm.patient
@@ -133,8 +133,9 @@ class Conditions:
         now_ns: int,
         priority: Priority | None = None,
         devices: tuple[str, ...] = (),
+        part: str = "",
     ) -> None:
-        """Set whether a technical condition of a device is present.
+        """Set whether a technical condition of a device, or of a part of it, is present.
 
         Its priority is the one in the limits file, else `priority`, else medium. `devices` are those that it
         takes with it.
@@ -143,7 +144,7 @@ class Conditions:
         chosen = rule.priority if rule else priority or "medium"
         self.put(
             device,
-            ("", condition),
+            (f"{part}/" if part else "", condition),
             present,
             now_ns,
             kind="technical",
@@ -161,12 +162,8 @@ class Conditions:
         """Let a device's silence alarm again."""
         self.technical(device, "transport", False, "", now_ns)
 
-    def tick(self, devices: Iterable[Device], now_ns: int, listening_since_ns: int | None) -> None:
-        """Judge what only the passing of time decides: silence, absences, and rejects that ended.
-
-        `listening_since_ns` is when the hub's broker session last began; None while there is none, when no
-        device can be blamed for being silent.
-        """
+    def tick(self, devices: Iterable[Device], now_ns: int, listening: Listening) -> None:
+        """Judge what only the passing of time decides: silence, absences, and rejects that ended."""
         devices = list(devices)
         patients, clock_limits = self._patients, self._clock_limits
         # Nearly all are well at any moment: a quick look at each finds the others.
@@ -189,7 +186,7 @@ class Conditions:
             if off or device.conditions:
                 text = f"The clock of device {device.id} is wrong; set it"
                 self.technical(device, "clock_off", off, text, now_ns)
-        self._silence.judge(devices, now_ns, listening_since_ns)
+        self._silence.judge(devices, now_ns, listening)
 
     def patient_changed(self, device: Device, now_ns: int) -> None:
         """Take note now that a device has another patient, or none; `tick` does it within a second."""

@@ -282,6 +282,7 @@ class Signals:
         for key, entry in list(self._entries.items()):
             if self._entries.get(key) is not entry:
                 continue
+            self._follow_place(entry, now_ns)
             policy = self._policy_of(entry.alarm)
             for change in life.pass_time(entry.signal, entry.alarm, policy, now_ns):
                 entry.signal = self._assign(entry, change.signal, now_ns)
@@ -314,6 +315,20 @@ class Signals:
         if not chain:
             return replace(signal, step=0, step_due_ns=now_ns + self._policy_of(entry.alarm).repeat_ns)
         return replace(signal, assigned=chain[0].who, step=0, step_due_ns=now_ns + chain[0].wait_ns)
+
+    def _follow_place(self, entry: Entry, now_ns: int) -> None:
+        """Let an alarm go with its patient, or its device, to another bed: who is there is asked from now on.
+
+        An alarm whose patient is no longer at its device ends instead.
+        """
+        place = self._place_of(entry.alarm.site, entry.alarm.device)
+        if place == entry.place or self._has_left(entry):
+            return
+        entry.place = place
+        signal = entry.signal
+        if signal.step_due_ns is not None:
+            entry.signal = self._assign(entry, replace(signal, assigned=None, step_due_ns=None), now_ns)
+        self._write("update", entry, now_ns, who=HUB, why="its place is another")
 
     def _has_left(self, entry: Entry) -> bool:
         """Tell whether the patient of an alarm is no longer at its device."""

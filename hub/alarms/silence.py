@@ -1,6 +1,6 @@
 """Devices that are not heard: silent ones, offline ones, and whole gateways as one alarm."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from hub.alarms.rules import LimitsOf
@@ -12,6 +12,27 @@ if TYPE_CHECKING:
 
 Key = tuple[str, str]
 """Site and gateway id."""
+Listening = Mapping[str, int | None]
+"""By broker: since when it can bring messages, hub time; None while it can't, and none of its devices can be
+blamed for being silent. "" stands for devices of which it isn't known what broker they come through."""
+
+
+def came_through(
+    devices: Iterable[Device], brokers: Collection[str], site: str, listed: Iterable[str] = ()
+) -> tuple[str, ...]:
+    """Return the ids of a site's devices that a lost broker, by any of its names, takes with it.
+
+    `listed` were taken with it before the hub was restarted: they stay unless they come through another one.
+    """
+    taken = set(listed)
+    for device in devices:
+        if device.site != site or not device.received_ns:
+            continue
+        if device.broker in brokers:
+            taken.add(device.id)
+        elif device.broker:
+            taken.discard(device.id)
+    return tuple(sorted(taken))
 
 
 class Silence:
@@ -48,8 +69,8 @@ class Silence:
         else:
             self._regain(key, now_ns)
 
-    def judge(self, devices: Sequence[Device], now_ns: int, listening_since_ns: int | None) -> None:
-        """Judge everybody's silence. While the hub itself does not hear, nobody is blamed."""
+    def judge(self, devices: Sequence[Device], now_ns: int, listening: Listening) -> None:
+        """Judge everybody's silence. Whom the hub itself can't hear is not blamed."""
         self._find_members(devices)
         # Both selections look at ten thousand devices a second, nearly all of which are well.
         troubled = [device for device in devices if device.conditions]
@@ -57,9 +78,7 @@ class Silence:
         for device in troubled:
             if ("", "gateway_lost") in device.conditions:  # perhaps since before the hub was restarted
                 self._lost.setdefault((device.site, self._gateway_of(device) or device.id), device)
-        if listening_since_ns is None:
-            return
-        silent = {device for device in late if self._is_silent(device, now_ns, listening_since_ns)}
+        silent = {device for device in late if self._is_silent(device, now_ns, listening)}
         for key in {*self._members, *self._lost}:
             self._judge_gateway(key, self._members.get(key, []), silent, now_ns)
         for device in [device for device in devices if device in silent or device.conditions]:
@@ -81,9 +100,12 @@ class Silence:
             if gateway is not None:
                 self._members.setdefault((device.site, gateway), []).append(device)
 
-    def _is_silent(self, device: Device, now_ns: int, listening_since_ns: int) -> bool:
-        silent_ns = now_ns - max(device.received_ns, listening_since_ns)
-        if not device.received_ns or silent_ns <= device.interval_s * SECOND_NS or self._is_absent(device):
+    def _is_silent(self, device: Device, now_ns: int, listening: Listening) -> bool:
+        since_ns = listening.get(device.broker)
+        if since_ns is None or not device.received_ns:
+            return False
+        silent_ns = now_ns - max(device.received_ns, since_ns)
+        if silent_ns <= device.interval_s * SECOND_NS or self._is_absent(device):
             return False
         gateway = self._gateway_of(device)
         own = self._device_of(device.site, gateway) if gateway is not None else None

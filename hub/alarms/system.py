@@ -23,6 +23,7 @@ from hub.alarms.overrides import Overrides
 from hub.alarms.rules import Limits, Override, Policy, limits_lookup
 from hub.alarms.selftest import SelfTest
 from hub.alarms.signals import Place, Responder, Signals
+from hub.alarms.silence import Listening
 from hub.clock import SECOND_NS, ClockLimits, Now
 from hub.device import Device
 from hub.ward.model import BedEntry, DeviceEntry, PatientEntry, Placement, RegistryUnavailable
@@ -165,10 +166,10 @@ class AlarmSystem:
             tasks.create_task(self._every(SWEEP_S, self.sweep))
             tasks.create_task(self._every(WATCH_S, self._watch))
 
-    def tick(self, devices: Iterable[Device], listening_since_ns: int | None) -> None:
+    def tick(self, devices: Iterable[Device], listening: Listening) -> None:
         """Judge what only the passing of time decides. Call it every second."""
         now_ns = self._now_ns()
-        self.conditions.tick(devices, now_ns, listening_since_ns)
+        self.conditions.tick(devices, now_ns, listening)
         self.signals.tick(now_ns)
 
     def works(self) -> bool:

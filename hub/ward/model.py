@@ -43,7 +43,7 @@ class Placement(Struct, frozen=True, gc=False):
     age_group: str = "adult"
     """Of the patient; adult where there is none."""
     since_ns: int = 0
-    """Since when the patient has been here; 0 where there is none. Older readings are another's."""
+    """Since when the device reads this patient, or nobody, here. Older readings are another's."""
 
 
 UNPLACED = Placement(None, None, None)

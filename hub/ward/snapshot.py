@@ -58,20 +58,22 @@ def take(rows: Rows, now_ns: int) -> Snapshot:
 
     placements: dict[Key, Placement] = {}
     connected: dict[Key, list[str]] = {}
-    at_bed: dict[Key, Placement] = {}
+    at_bed: dict[tuple[Key, int], Placement] = {}
     for entry in rows.placements:
         if not _holds(entry, now_ns):
             continue
         key = (entry.site, entry.bed) if entry.bed is not None else bed_of.get(entry.patient or "")
         if key is None or key[0] != entry.site:
-            placements[entry.site, entry.device] = _on_patient(rows, entry.patient)
+            placements[entry.site, entry.device] = _on_patient(rows, entry)
             continue
-        placement = at_bed.get(key)
+        # What a device on a patient read before a transfer is the same patient's.
+        since_ns = max(entry.from_ns, since.get(key, 0)) if entry.patient is None else entry.from_ns
+        placement = at_bed.get((key, since_ns))
         if placement is None:
             patient = patient_in.get(key)
             age_group = rows.age_groups.get(patient or "", "adult")
-            placement = at_bed[key] = Placement(
-                ward_of.get(key), key[1], patient, age_group, since.get(key, 0)
+            placement = at_bed[key, since_ns] = Placement(
+                ward_of.get(key), key[1], patient, age_group, since_ns
             )
         placements[entry.site, entry.device] = placement
         connected.setdefault(key, []).append(entry.device)
@@ -86,5 +88,6 @@ def _holds(period: StayEntry | PlacementEntry, now_ns: int) -> bool:
     return period.from_ns <= now_ns and (period.until_ns is None or now_ns < period.until_ns)
 
 
-def _on_patient(rows: Rows, patient: str | None) -> Placement:
-    return Placement(None, None, patient, rows.age_groups.get(patient or "", "adult"))
+def _on_patient(rows: Rows, entry: PlacementEntry) -> Placement:
+    age_group = rows.age_groups.get(entry.patient or "", "adult")
+    return Placement(None, None, entry.patient, age_group, entry.from_ns)

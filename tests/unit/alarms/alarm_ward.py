@@ -9,6 +9,7 @@ from hub.alarms.alarm import Alarm, AlarmEvent
 from hub.alarms.conditions import Conditions
 from hub.alarms.limits import DEFAULTS, limit_set
 from hub.alarms.signals import Place, Responder, Signals
+from hub.alarms.silence import came_through
 from hub.bedside import Bedside, news
 from hub.clock import SECOND_NS
 from hub.device import Device
@@ -76,7 +77,10 @@ class AlarmWard:
         self.chain: list[Responder] = []
         self.overrides: tuple = ()
         self.devices: dict[str, Device] = {}
-        self.listening_ns: int | None = T0
+        self.beds: dict[str, tuple[str, str]] = {}
+        """Ward and bed of a device."""
+        self.brokers: dict[str, str] = {}
+        self.listening: dict[str, int | None] = {"": T0}
         self.now_ns = T0
         self.clock_step_ns = 0
         self._durable: list[Reading] = []
@@ -87,7 +91,9 @@ class AlarmWard:
         self.signals = Signals(
             self.log.record,
             lambda alarm: self._limits_of(self.devices[alarm.device]).policy(alarm),
-            place_of=lambda _, device: Place("icu", f"bed-{device}", self.patients.get(device)),
+            place_of=lambda _, device: Place(
+                *self.beds.get(device, ("icu", f"bed-{device}")), self.patients.get(device)
+            ),
             responders_of=lambda _, __, ___: self.chain,
             flood=self.rules.of("adult").flood,
         )
@@ -149,13 +155,13 @@ class AlarmWard:
         batch = empty_batch(self.hub_ns)
         batch.readings.append(reading)
         self._durable.append(reading)
-        self.bedside.follow(Taken(batch, [device], []))
+        self.bedside.follow(Taken(batch, [device], []), self.brokers.get(name, ""))
 
     def says(self, name: str, state: str, battery: float | None = None) -> None:
         self.device(name)
         batch = empty_batch(self.hub_ns)
         batch.statuses.append(DeviceStatus("main", name, self.hub_ns, self.hub_ns, state, battery))
-        self.bedside.follow(Taken(batch, [], []))
+        self.bedside.follow(Taken(batch, [], []), self.brokers.get(name, ""))
 
     def raises(self, name: str, condition: str, presence: str, priority: str, **more) -> None:
         self.device(name)
@@ -170,8 +176,22 @@ class AlarmWard:
         device = self.device(name)
         self.bedside.follow(Taken(empty_batch(self.hub_ns), [], [(device, "t", [])]))
 
+    def broker(self, bearer: str, broker: str, *, reachable: bool) -> None:
+        """Lose a broker or get it back, as hub.brokers does."""
+        self.listening[broker] = self.hub_ns if reachable else None
+        everybody = (one for one in self.devices.values() if one.id != bearer)
+        taken = () if reachable else came_through(everybody, {broker}, "main")
+        self.conditions.technical(
+            self.device(bearer), "broker_lost", not reachable, "a broker", self.hub_ns,
+            devices=taken, part=broker,
+        )  # fmt: skip
+
     def tick(self) -> None:
-        self.conditions.tick(list(self.devices.values()), self.hub_ns, self.listening_ns)
+        known = [since_ns for since_ns in self.listening.values() if since_ns is not None]
+        # Whoever was not heard since the start may come through any broker.
+        anywhere = max(known) if len(known) == len(self.listening) else None
+        listening = {**self.listening, "": anywhere}
+        self.conditions.tick(list(self.devices.values()), self.hub_ns, listening)
         self.signals.tick(self.hub_ns)
 
     def restart(self, *, redelivered: int = 0) -> None:
@@ -202,7 +222,9 @@ class AlarmWard:
         again, self._durable = self._durable[len(kept) :], kept
         for reading in again:
             self.reads(reading.device, reading.values, reading.exceptions, reading.time_ns, reading.channel)
-        self.listening_ns = self.hub_ns
+        for broker, since_ns in self.listening.items():
+            if since_ns is not None:
+                self.listening[broker] = self.hub_ns
 
     @property
     def hub_ns(self) -> int:
@@ -215,7 +237,7 @@ class AlarmWard:
 
 def short_name(alarm: Alarm) -> str:
     part = f"{alarm.part}/" if alarm.part else ""
-    return f"{part}{alarm.parameter}/{alarm.condition}" if alarm.parameter else alarm.condition
+    return part + (f"{alarm.parameter}/{alarm.condition}" if alarm.parameter else alarm.condition)
 
 
 def name(alarm: Alarm) -> str:

@@ -28,7 +28,7 @@ class Ward:
 
     def ticks(self, second: float, listening_second: float | None = 0) -> None:
         since = None if listening_second is None else NOW + round(listening_second * SECOND_NS)
-        self.conditions.tick([self.device], NOW + round(second * SECOND_NS), since)
+        self.conditions.tick([self.device], NOW + round(second * SECOND_NS), {"": since})
 
     def says(self, second: float, state: str, battery: float | None = None) -> None:
         time_ns = NOW + round(second * SECOND_NS)

@@ -76,7 +76,7 @@ class Hub:
     def tick(self, second) -> None:
         self.now_ns = NOW + round(second * SECOND)
         self.registry.refresh(self.now_ns)
-        self.alarms.tick(list(self.devices.values()), NOW - 3600 * SECOND)
+        self.alarms.tick(list(self.devices.values()), {"": NOW - 3600 * SECOND})
 
     async def events(self) -> list:
         await self.log.told(self.log._sequence)
@@ -133,6 +133,52 @@ async def test_discharge_ends_alarms_and_limits_of_the_patient(hub):
     assert [event.event for event in await hub.events()] == ["start", "end"]
     assert (await hub.events())[-1].patient == patient
     assert hub.alarms.overrides.listed() == []
+
+
+async def test_a_worn_devices_alarm_goes_to_the_new_bed_and_the_limits_of_the_stay_do_not(hub):
+    patient = await admit(hub)
+    await hub.registry.move_device("main", "oxi-1", NOW - 1800 * SECOND, patient=patient)
+    override = Override(
+        scope="patient", site="main", scope_id=patient, table="heart_rate", values={"high": 140},
+        who="n", why="flutter", set_ns=NOW, age_group="adult", bed="icu-01",
+    )  # fmt: skip
+    await hub.alarms.overrides.set(override, NOW)
+    hub.reads("oxi-1", 1, spo2=70.0)
+    hub.reads("mon-1", 1.5, heart_rate=145.0)
+    await hub.registry.transfer(patient, "main", "icu-02", NOW + 2 * SECOND)
+    hub.tick(3)
+    await hub.alarms._follow()
+    hub.reads("oxi-1", 4, spo2=70.0)
+    assert [(one.event, one.alarm.device, one.bed) for one in await hub.events()] == [
+        ("start", "oxi-1", "icu-01"),
+        ("start", "mon-1", "icu-01"),
+        ("end", "mon-1", "icu-01"),
+        ("update", "oxi-1", "icu-02"),
+    ]
+    assert {one.patient for one in await hub.events()} == {patient}
+    assert hub.alarms.overrides.listed() == []
+
+    another = await hub.registry.add_patient("Somebody else")
+    await hub.registry.admit(another, "main", "icu-01", NOW + 5 * SECOND)
+    hub.tick(6)
+    hub.reads("mon-1", 7, heart_rate=110.0)
+    assert len(await hub.events()) == 4, "the next patient in the bed inherits nothing"
+    hub.reads("mon-1", 8, heart_rate=130.0)
+    assert (await hub.events())[-1].patient == another
+
+
+async def test_a_carried_device_reads_its_next_patient_only_from_its_move_on(hub):
+    await admit(hub)
+    another = await admit(hub, bed="icu-02")
+    hub.tick(0)
+    await hub.registry.move_device("main", "oxi-1", NOW + 10 * SECOND, bed="icu-02")
+    hub.now_ns = NOW + 11 * SECOND
+    hub.registry.refresh(hub.now_ns)
+    late = Reading("main", "oxi-1", "observations", NOW + 9 * SECOND, 0, hub.now_ns, 1, {"spo2": 70.0}, None)
+    hub.alarms.conditions.observe(hub.devices["oxi-1"], late, hub.now_ns)
+    assert await hub.events() == []
+    hub.reads("oxi-1", 12, spo2=70.0)
+    assert [(one.bed, one.patient) for one in await hub.events()] == [("icu-02", another)]
 
 
 async def test_a_latched_or_present_alarm_and_its_acknowledgement_survive_a_restart(hub):

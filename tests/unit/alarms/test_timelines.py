@@ -29,6 +29,10 @@ class Timeline:
             ward.intervals[ident] = device.get("interval", 1.0)
             ward.patients[ident] = device.get("patient")
             ward.groups[ident] = device.get("group", "adult")
+            ward.brokers[ident] = device.get("broker", "")
+            ward.listening.setdefault(device.get("broker", ""), T0)
+            if "bed" in device:
+                ward.beds[ident] = tuple(device["bed"])
             if "gateway" in device:
                 ward.gateways[ident] = device["gateway"]
         ward.chain = [Responder(who, wait * SECOND_NS) for who, wait in document.get("chain", [])]
@@ -98,7 +102,11 @@ class Timeline:
         if "patient" in step:
             ward.moves(device, step["patient"] or None)
         if "listening" in step:
-            ward.listening_ns = ward.hub_ns if step["listening"] else None
+            ward.listening[""] = ward.hub_ns if step["listening"] else None
+        if "broker" in step:
+            ward.broker(device, step["broker"], reachable=step["reachable"])
+        if "bed" in step:
+            ward.beds[device] = tuple(step["bed"])
         if "clock_step" in step:
             ward.clock_step_ns += step["clock_step"] * SECOND_NS
         if "override" in step:
@@ -140,6 +148,8 @@ def told(event) -> dict:
         "onset": f"{(event.alarm.onset_ns - T0) / SECOND_NS:g}",
         "value": f"{event.alarm.value:g}" if isinstance(event.alarm.value, float) else str(event.alarm.value),
         "patient": event.patient or "",
+        "ward": event.ward or "",
+        "bed": event.bed or "",
         "devices": ",".join(event.alarm.devices),
         "ended_why": event.alarm.ended_why or "",
         "signal": signal.presence,
