@@ -199,8 +199,8 @@ class Provider:
             if error.error == "invalid_grant":
                 raise SignInRefused("expired", f"the provider takes this code no more: {error}") from error
             raise ProviderUnavailable(
-                f"{metadata.token_endpoint}: {_shown(str(error))}: see to oidc.client_id, oidc.client_secret"
-                f" and that the provider knows {self.settings.redirect_uri}"
+                f"{metadata.token_endpoint}: {_shown(str(error))}: see to oidc.client_id, client_secret,"
+                f" client_auth and that the provider knows {self.settings.redirect_uri}"
             ) from error
         except (HTTPError, ValueError) as error:
             raise self._out_of_reach(metadata.token_endpoint, error) from error
@@ -253,14 +253,13 @@ class Provider:
             secret = self.settings.secret()
         except (OSError, UnicodeDecodeError) as error:
             raise ProviderUnavailable(f"oidc.client_secret_file can't be read: {error}") from error
-        taken = metadata.token_endpoint_auth_methods_supported or ["client_secret_basic"]
-        basic = "client_secret_basic" in taken or "client_secret_post" not in taken
+        offered = metadata.token_endpoint_auth_methods_supported or ["client_secret_basic"]
+        basic = "client_secret_basic" in offered or "client_secret_post" not in offered
+        way = self.settings.client_auth or ("basic" if basic else "post")
         return AsyncOAuth2Client(
             self.settings.client_id,
             secret,
-            token_endpoint_auth_method="none"
-            if secret is None
-            else ("client_secret_basic" if basic else "client_secret_post"),
+            token_endpoint_auth_method="none" if secret is None else f"client_secret_{way}",
             scope=" ".join(self.settings.scopes),
             redirect_uri=self.settings.redirect_uri,
             code_challenge_method="S256",

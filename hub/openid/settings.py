@@ -1,7 +1,7 @@
 """Which OpenID provider people sign in at, and which of its groups has which role here."""
 
 from pathlib import Path
-from typing import Annotated, Final, Self
+from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FilePath, SecretStr, model_validator
@@ -50,6 +50,8 @@ class OpenIdSettings(BaseModel):
     client_secret: SecretStr | None = None
     client_secret_file: FilePath | None = None
     """In place of `client_secret`. Neither: a public client, proven by PKCE alone."""
+    client_auth: Literal["basic", "post"] | None = None
+    """How the provider is shown the secret. Absent: as it offers, in the header (`basic`) first."""
     hub_url: Annotated[str, AfterValidator(_origin)]
     """Where browsers find this hub. Register `{hub_url}/api/v1/session/oidc/callback` at the provider as
     redirect address, and `{hub_url}/` as address after signing out."""

@@ -440,7 +440,7 @@ async def test_a_provider_that_goes_away_in_between_is_told_as_that(page, provid
 async def test_a_client_that_the_provider_does_not_know_is_told_what_to_change(page, provider, caplog):
     provider.broken["/token"] = (401, b'{"error": "invalid_client"}')
     await refused(page, await come_in(page, provider), "unreachable")
-    assert "see to oidc.client_id, oidc.client_secret" in caplog.text
+    assert "see to oidc.client_id, client_secret, client_auth" in caplog.text
     assert "a secret of the client" not in caplog.text
 
 
