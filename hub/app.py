@@ -73,6 +73,8 @@ log = logging.getLogger(__name__)
 
 _KNOCKS = 10_000
 """New devices that wait to be entered into the registry; beyond it one waits for its next start."""
+_KNOCKS_AT_ONCE = 500
+"""Of them in one transaction: a hospital's ten thousand devices all come within the first seconds."""
 _JOURNAL_OK = "readings are journalled and acknowledged"
 _STORE_OK = "readings arrive there"
 _STALE_S = 10.0
@@ -457,12 +459,17 @@ class Hub:
 
     async def _enter_new_devices(self) -> None:
         while True:
-            device, topic = await self._knocks.get()
+            knocked = [await self._knocks.get()]
+            while len(knocked) < _KNOCKS_AT_ONCE and not self._knocks.empty():
+                knocked.append(self._knocks.get_nowait())
             try:
-                await self.registry.knock(device.site, device.id, device.definition, device.area, topic)
+                await self.registry.knock_all(
+                    [(one.site, one.id, one.definition, one.area, topic) for one, topic in knocked]
+                )
             except RegistryUnavailable:
                 await asyncio.sleep(_FOLLOW_S)
-                self._knocked(device, topic)
+                for device, topic in knocked:
+                    self._knocked(device, topic)
 
 
 def _keep_responsive() -> None:

@@ -177,6 +177,15 @@ class RegistryContract:
         assert kept == [True, True, False, False]
         assert await registry.knock("main", "mon-1", "native", "icu", "t")
 
+    async def test_devices_that_knock_together_are_kept_together_up_to_the_bound(
+        self, registry: Registry, other: Registry, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("hub.ward.registry.UNASSIGNED_LIMIT", 2)
+        names = ["x-1", "x-1", "no id", "x-2", "mon-1", "x-3"]
+        assert await registry.knock_all([("main", name, "native", "icu", "t") for name in names]) == 4
+        assert [device.id for device in await registry.unassigned()] == ["x-1", "x-2"]
+        assert registry.device("main", "mon-1").first_seen_ns is not None
+
     async def test_placing_an_unassigned_device_registers_it(self, registry: Registry) -> None:
         await registry.knock("main", "stranger", "native", "icu", "t")
         await registry.place_device("main", "stranger", START, bed="icu-2")

@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
-UNASSIGNED_LIMIT: Final = 10_000
+UNASSIGNED_LIMIT: Final = 20_000
 """Unknown devices that are kept: enough for a hospital on its first day, bounded against a flood of ids."""
 _TOPIC_LENGTH: Final = 512
 
@@ -174,26 +174,46 @@ class Registry:
         Cheap where nothing is new. Returns False where it was not kept, since the id is not one or
         UNASSIGNED_LIMIT unknown devices are kept already.
         """
-        known = self._devices.get((site, device))
-        if known is None:
-            if not changes.is_id(site) or not changes.is_id(device) or self._is_full():
-                return False
-        elif known.first_seen_ns is not None and (
-            known.registered or (known.definition, known.area) == (definition, area)
-        ):
-            return True
+        return await self.knock_all([(site, device, definition, area, topic)]) == 1
 
-        def work() -> DeviceEntry:
+    async def knock_all(self, heard: Sequence[tuple[str, str, str, str, str]]) -> int:
+        """`knock` for many devices in one transaction; return how many of them are kept."""
+        news = {(one[0], one[1]): one for one in heard if self._is_new(*one[:4])}
+        unknown = [key for key in news if key not in self._devices]
+        for key in unknown[self._room(len(unknown)) :]:
+            del news[key]
+
+        def work() -> list[DeviceEntry]:
+            now_ns = self._clock_ns()
             # A device that is nowhere changes no placement: other processes need not load again.
             with self._database.writing(queries.PLACEMENTS, steps=0) as session:
-                topic_ = topic[:_TOPIC_LENGTH].replace("\0", "")
-                return changes.knock(session, site, device, definition, area, topic_, self._clock_ns())
+                return [
+                    changes.knock(
+                        session,
+                        site,
+                        device,
+                        definition,
+                        area,
+                        topic[:_TOPIC_LENGTH].replace("\0", ""),
+                        now_ns,
+                    )
+                    for site, device, definition, area, topic in news.values()
+                ]
 
-        entry = await self._database.run(work)
-        if self._devices.get((site, device)) is None and not entry.registered:
-            self._unassigned += 1
-        self._devices[site, device] = entry
-        return True
+        for entry in await self._database.run(work) if news else ():
+            if self._devices.get((entry.site, entry.id)) is None and not entry.registered:
+                self._unassigned += 1
+            self._devices[entry.site, entry.id] = entry
+        return sum((site, device) in self._devices for site, device, *_ in heard)
+
+    def _is_new(self, site: str, device: str, definition: str, area: str) -> bool:
+        """Tell whether what was heard is to be noted."""
+        known = self._devices.get((site, device))
+        if known is None:
+            return changes.is_id(site) and changes.is_id(device)
+        return known.first_seen_ns is None or not (
+            known.registered or (known.definition, known.area) == (definition, area)
+        )
 
     async def add_patient(
         self,
@@ -309,12 +329,16 @@ class Registry:
         await self._database.run(self._database.scrub, *erasure.TABLES)
         await self._change(erasure.close, patient, self._clock_ns())
 
-    def _is_full(self) -> bool:
-        full = self._unassigned >= UNASSIGNED_LIMIT
+    def _room(self, wanted: int) -> int:
+        """Return how many of so many further unknown devices are kept."""
+        if not wanted:
+            return 0
+        room = max(0, UNASSIGNED_LIMIT - self._unassigned)
+        full = wanted > room
         if full and not self._full:
-            logger.error("%d unknown devices are unassigned, further ones are not kept", self._unassigned)
+            logger.error("%d unknown devices are unassigned, further ones are not kept", UNASSIGNED_LIMIT)
         self._full = full
-        return full
+        return min(wanted, room)
 
     async def _read(
         self, query: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs

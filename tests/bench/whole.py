@@ -5,7 +5,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -20,8 +20,13 @@ from tests.servers import embedded_broker, mosquitto
 DEVICES = 10_000
 RATE = 5_000.0
 SECONDS = 40
+WARM_UP_S = 50
 ALARMS = 150
-FAN_IN = 150_000
+FAN_IN = 200_000
+OUTSTANDING = 25_000
+"""So many messages of a fan-in are published and not yet taken, at most."""
+DAY_BY_DAY = ("hub_new_devices_waiting", "hub_live_lane_open", "hub_alarms_present")
+"""All 0 once the hub knows its devices, has closed the live lane of its start, and finds none silent."""
 
 
 async def measure_steady(folder: Path) -> dict[str, float]:
@@ -29,20 +34,20 @@ async def measure_steady(folder: Path) -> dict[str, float]:
     hub = HubProcess(folder)
     hub.start()
     await hub.ready()
-    warm_up = await _generator(hub.broker_url, count=2 * DEVICES, rate=RATE)
-    await _finish(warm_up)
-    # As it is day by day: its devices are known, and the live lane of the start has closed.
-    while hub.metric("hub_new_devices_waiting") or hub.metric("hub_live_lane_open"):
-        await asyncio.sleep(0.5)
+    load = await _generator(hub.broker_url, count=round(RATE * (WARM_UP_S + SECONDS)), rate=RATE)
+    ends_s = time.monotonic() + WARM_UP_S + SECONDS
+    await _settled(hub)
     process = psutil.Process(hub.pid)
     cpu_before, messages_before = _cpu_s(process), hub.metric("hub_messages_total")
-    load = await _generator(hub.broker_url, count=round(RATE * SECONDS), rate=RATE)
     probe = AlarmProbe(hub.broker_url, hub.url, hub.headers)
     await probe.run(ALARMS, pause_s=(SECONDS - 8) / ALARMS)
+    if time.monotonic() > ends_s:
+        raise RuntimeError(f"the hub did not come to rest within {WARM_UP_S} s of its start")
+    # Both looks are made under the same load: the drains are as far behind at the one as at the other.
+    messages = hub.metric("hub_messages_total") - messages_before
+    cpu_s = _cpu_s(process) - cpu_before
     done = await _finish(load)
     await hub.drained()
-    cpu_s = _cpu_s(process) - cpu_before
-    messages = hub.metric("hub_messages_total") - messages_before
     rss_mb = process.memory_info().rss / 1e6
     hub.stop()
     if probe.missing:
@@ -58,7 +63,11 @@ async def measure_steady(folder: Path) -> dict[str, float]:
 
 
 async def measure_throughput(folder: Path, broker: str) -> dict[str, float]:
-    """Fan-in as fast as it goes: messages/s of the hub, all on, over those of a bare subscriber."""
+    """Fan-in as fast as it is taken: messages/s of the hub, all on, over those of a bare subscriber.
+
+    What is published waits for what is taken: else a queue grows in the broker, and a hub that is two seconds
+    behind opens its live lane and does everything twice.
+    """
     filters = tuple(Catalog.load().filters)
     async with _broker(folder, broker, filters) as url:
         bare = await _bare(url, filters)
@@ -88,10 +97,7 @@ async def _bare(url: str, filters: tuple[str, ...]) -> float:
     running = asyncio.create_task(session.run())
     await session.wait_connected(10)
     began = time.monotonic()
-    load = await _generator(url, count=FAN_IN)
-    await _finish(load)
-    while received < FAN_IN:
-        await asyncio.sleep(0.01)
+    await _paced_fan_in(url, lambda: received, look_s=0.01)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     return FAN_IN / (last_s - began)
@@ -102,19 +108,37 @@ async def _hub(folder: Path, url: str) -> float:
     hub = HubProcess(folder, broker_url=url)
     hub.start()
     await hub.ready()
-    # As it is day by day: its devices are known, and the live lane of the start has closed.
-    await _finish(await _generator(url, count=DEVICES, rate=RATE))
-    while hub.metric("hub_new_devices_waiting") or hub.metric("hub_live_lane_open"):
-        await asyncio.sleep(0.5)
+    warm_up = await _generator(url, count=round(RATE * WARM_UP_S), rate=RATE)
+    await _settled(hub)
+    warm_up.terminate()
+    await warm_up.wait()
+    await hub.drained()
     before = hub.metric("hub_durable_readings_total")
     began = time.monotonic()
-    # Asked only once all is published: each answer costs the hub some milliseconds.
-    await _finish(await _generator(url, count=FAN_IN))
-    while hub.metric("hub_durable_readings_total") - before < FAN_IN:
-        await asyncio.sleep(0.05)
+    # Each answer costs the hub some milliseconds.
+    await _paced_fan_in(url, lambda: int(hub.metric("hub_durable_readings_total") - before), look_s=0.1)
     took_s = time.monotonic() - began
     hub.stop()
     return FAN_IN / took_s
+
+
+async def _paced_fan_in(url: str, taken: Callable[[], int], look_s: float) -> None:
+    """Publish until all is taken, OUTSTANDING ahead of it."""
+    load = await _generator(url, count=FAN_IN, paced=True)
+    assert load.stdin is not None
+    published = 0
+    while (by_now := taken()) < FAN_IN:
+        if published < FAN_IN:
+            published = by_now + OUTSTANDING
+            load.stdin.write(b"%d\n" % published)
+        await asyncio.sleep(look_s)
+    await _finish(load)
+
+
+async def _settled(hub: HubProcess) -> None:
+    """Wait until the hub is as it is day by day; its devices must be sending."""
+    while any(hub.metric(name) for name in DAY_BY_DAY):
+        await asyncio.sleep(0.5)
 
 
 @asynccontextmanager
@@ -127,10 +151,13 @@ async def _broker(folder: Path, kind: str, filters: tuple[str, ...]) -> AsyncIte
             yield nats.url
 
 
-async def _generator(url: str, *, count: int, rate: float = 0.0) -> asyncio.subprocess.Process:
+async def _generator(
+    url: str, *, count: int, rate: float = 0.0, paced: bool = False
+) -> asyncio.subprocess.Process:
     command = [sys.executable, "-m", "tests.bench.generator", url, "--devices", str(DEVICES)]
     command += ["--count", str(count), "--rate", str(rate)]
-    return await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
+    command += ["--paced"] if paced else []
+    return await asyncio.create_subprocess_exec(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
 async def _finish(process: asyncio.subprocess.Process) -> dict[str, float]:

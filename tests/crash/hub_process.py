@@ -32,6 +32,8 @@ class HubProcess:
         self.log = folder / "hub.log"
         self._config = folder / "hub.toml"
         self._process: subprocess.Popen[bytes] | None = None
+        # Made once, since that is dear, and without connections that a killed hub would leave behind.
+        self._http = httpx.Client(limits=httpx.Limits(max_keepalive_connections=0))
         broker = f'broker_url = "{broker_url}"' if broker_url else ""
         self._config.write_text(
             f"""data_dir = "{self.data}"
@@ -109,7 +111,7 @@ port = {self.mqtt_port}
 
     def metric(self, name: str) -> float:
         """Read one number of /metrics."""
-        for line in httpx.get(f"{self.url}/metrics", headers=self.headers, timeout=10).text.splitlines():
+        for line in self._http.get(f"{self.url}/metrics", headers=self.headers, timeout=10).text.splitlines():
             if line.split(" ")[0].split("{")[0] == name:
                 return float(line.rsplit(" ", 1)[1])
         raise KeyError(name)
@@ -125,7 +127,7 @@ port = {self.mqtt_port}
         raise RuntimeError(f"the stores did not catch up in {seconds:g} s: {self._behind_s():.1f} s behind")
 
     def _behind_s(self) -> float:
-        text = httpx.get(f"{self.url}/metrics", headers=self.headers, timeout=10).text
+        text = self._http.get(f"{self.url}/metrics", headers=self.headers, timeout=10).text
         names = ("hub_store_lag_seconds", "hub_broker_behind_seconds")
         return max(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(names))
 
