@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from device_sims.client import DeviceClient, probe
@@ -24,6 +25,14 @@ GatewayFormat = Literal["native", "minew"]
 
 _WARDS = ("icu", "hdu", "med", "surg")
 _BEDS_PER_WARD = 6
+_WITH_BEACONS = 2
+_ASSETS = (
+    ("store", "corridor", "room-1", "corridor"),
+    ("station", "corridor", "store"),
+    ("exit", "", "", ""),
+)
+"""Where each asset of a ward with beacons goes in turn; the wheelchair is out of reach mostly."""
+_ASSET_STAYS_S = 120.0
 _FAREWELL_S = 10.0
 
 # What a ward looks like by chance: the first bed leaves its limits at once, the second soon, then mostly
@@ -63,6 +72,8 @@ class Plan:
     gateway_format: GatewayFormat = "native"
     thermometers: int = 0
     """How many beds, from the first on, have a spot-check thermometer."""
+    beacons: bool = False
+    """Whether the patients and assets of the first two wards have beacons, and their rooms gateways."""
 
 
 @dataclass
@@ -148,17 +159,34 @@ def _pump(plan: Plan, bed: Bed, device: str, infusion: PumpPlan) -> Device:
     return IomtPump(bed.ward, device, infusion)
 
 
+def _beacons(plan: Plan) -> Iterator[tuple[Bed, Beacon, set[str]]]:
+    """Yield the beacons with the rooms that each visits: of patients who wander, or of all and of assets."""
+    for index, bed in enumerate(plan.beds):
+        mac = f"AC233F{index + 1:06X}"
+        ward, place = divmod(index, _BEDS_PER_WARD)
+        if bed.scenario.beacon is not None:
+            yield bed, Beacon(mac, bed.scenario.beacon.room), {name for _, name in bed.scenario.beacon.rooms}
+        elif plan.beacons and ward < _WITH_BEACONS:
+            room = f"room-{place // 2 + 1}"
+            yield bed, Beacon(mac, partial(_goes, (room,))), {room}
+        if plan.beacons and ward < _WITH_BEACONS and place == 0:
+            for number, rooms in enumerate(_ASSETS):
+                asset = Beacon(f"AC233FA0{ward:02X}{number:02X}", partial(_goes, rooms))
+                yield bed, asset, {room for room in rooms if room}
+
+
+def _goes(rooms: Sequence[str], t_s: float) -> str:
+    return rooms[int(t_s / _ASSET_STAYS_S) % len(rooms)]
+
+
 def _gateways(plan: Plan) -> list[tuple[Bed, Device]]:
-    """Make one gateway for each room that a beacon of the ward visits; it hears all beacons of its ward."""
-    found: dict[tuple[str, str], tuple[Bed, list[Beacon]]] = {}
-    for bed in plan.beds:
-        beacon_plan = bed.scenario.beacon
-        if beacon_plan is None:
-            continue
-        mac = f"AC233F{seed_of(bed.seed, 'beacon') & 0xFFFFFF:06X}"
-        beacon = Beacon(mac, beacon_plan.room)
-        for room in dict.fromkeys(name for _, name in beacon_plan.rooms):
-            found.setdefault((bed.ward, room), (bed, []))[1].append(beacon)
+    """Make one gateway for each room that a beacon visits; it hears all beacons of its ward."""
+    found: dict[tuple[str, str], Bed] = {}
+    by_ward: dict[str, list[Beacon]] = {}
+    for bed, beacon, rooms in _beacons(plan):
+        by_ward.setdefault(bed.ward, []).append(beacon)
+        for room in sorted(rooms):
+            found.setdefault((bed.ward, room), bed)
     return [
         (
             bed,
@@ -167,12 +195,12 @@ def _gateways(plan: Plan) -> list[tuple[Bed, Device]]:
                 ward,
                 f"gw-{ward}-{room}",
                 room,
-                beacons,
+                by_ward[ward],
                 seed=bed.seed,
                 minew=plan.gateway_format == "minew",
             ),
         )
-        for (ward, room), (bed, beacons) in found.items()
+        for (ward, room), bed in found.items()
     ]
 
 

@@ -67,6 +67,13 @@ def ward(
     thermometers: Annotated[
         int, typer.Option(min=0, help="How many beds, from the first on, have a spot-check thermometer.")
     ] = 0,
+    beacons: Annotated[
+        bool,
+        typer.Option(
+            "--beacons",
+            help="Beacons of patients and assets in the first two wards, and gateways in their rooms.",
+        ),
+    ] = False,
     epoch: Annotated[
         str | None,
         typer.Option(metavar="RFC3339", help="Device clock = EPOCH + (wall clock - EPOCH) * SPEED."),
@@ -106,6 +113,7 @@ def ward(
         hour,
         gateway_format,
         thermometers,
+        beacons,
     )
     clock = Clock(speed, moment_ms("--epoch", epoch))
     with ExitStack() as stack:

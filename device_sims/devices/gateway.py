@@ -19,7 +19,7 @@ class Beacon(NamedTuple):
     mac: str
     """Twelve hexadecimal digits."""
     room: Callable[[float], str]
-    """The room it is in at a time of the scenario."""
+    """The room it is in at a time of the scenario; an empty text where no gateway hears it."""
 
 
 class Gateway:
@@ -72,7 +72,10 @@ class Gateway:
     def _rssi(self, beacon: Beacon, t_s: float) -> int | None:
         seed = seed_of(self._seed, beacon.mac)
         fading = 6 * smooth(seed, t_s, 5)
-        if beacon.room(t_s) == self._room:
+        room = beacon.room(t_s)
+        if not room:
+            return None
+        if room == self._room:
             return round(_NEAR_DBM + fading)
         return round(_NEXT_ROOM_DBM + fading) if uniform(seed, int(t_s)) < 0.2 else None
 

@@ -1,8 +1,10 @@
+import json
 from pathlib import Path
 
 import pytest
 
 import hub.ward
+from device_sims.devices.gateway import Gateway
 from device_sims.ward import Plan, build, plan_beds
 from hub.ward.demo import demo_ward
 from hub.ward.wardfile import WardFile, WardFileError, load, parse
@@ -36,8 +38,20 @@ def test_a_demo_ward_has_as_many_beds_as_asked_for_each_with_monitor_pump_and_pa
 
 
 def test_the_demo_ward_registers_every_device_that_is_simulated_at_its_beds() -> None:
-    simulated = {device.id for _, device in build(Plan("main", plan_beds(14, 1, ["stable"])))}
-    assert simulated == {device.id for device in demo_ward(14).device}
+    plan = Plan("main", plan_beds(14, 1, ["stable"]), beacons=True)
+    simulated = {device.id for _, device in build(plan)}
+    made = demo_ward(14)
+    beacons = {beacon.id for beacon in made.beacon}
+    assert simulated == {device.id for device in made.device} - beacons
+    heard = {
+        sighting["beacon"]
+        for second in range(0, 240, 2)
+        for _, device in build(plan)
+        if isinstance(device, Gateway)
+        for publication in device.tick(second, 1_795_488_192_123)
+        for sighting in json.loads(publication.payload)["sightings"]
+    }
+    assert heard == beacons
 
 
 def test_beds_can_be_counted_instead_of_listed() -> None:
