@@ -10,11 +10,12 @@ from collections.abc import Callable
 from email.message import EmailMessage
 from hashlib import sha256
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from typing import Final, Literal
+from itertools import accumulate
+from typing import Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from msgspec import Raw, json
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, SecretStr
 
 from hub.alarms.alarm import RANK, AlarmEvent
@@ -82,6 +83,15 @@ class NotifySettings(_Section):
     mails: tuple[MailSettings, ...] = ()
 
 
+class _Shown(NamedTuple):
+    """An alarm that is signalled, by urgency."""
+
+    rank: int
+    sequence: int
+    alarm: bytes
+    """As JSON."""
+
+
 class Pagers:
     """Publishes alarms for pagers and lights.
 
@@ -93,7 +103,7 @@ class Pagers:
         """`area_of` gives the area of a device by site and id; an empty one stands for `all`."""
         self._publish = publish
         self._area_of = area_of
-        self._present: dict[Area, dict[str, AlarmEvent]] = {}
+        self._present: dict[Area, dict[str, _Shown]] = {}
         self._areas: dict[str, Area] = {}
         self._changed: set[Area] = set()
         self._lately: set[Area] = set()
@@ -105,17 +115,18 @@ class Pagers:
     def restore(self, present: list[AlarmEvent]) -> None:
         """Take over what is present; `flush` then publishes it."""
         for event in present:
-            self._keep(event)
+            self._keep(event, json.encode(_bounded(told_alarm(event))))
 
     def take(self, event: AlarmEvent, recorded: bool) -> None:
         """Publish an event."""
-        area = self._keep(event)
+        told = told_event(event, recorded)
+        alarm = json.encode(_bounded(told.alarm))
+        area = self._keep(event, alarm)
         if len(self._waiting) >= _WAITING:
             self._waiting.popleft()
             self.dropped += 1
-        told = told_event(event, recorded)
-        told = replace(told, alarm=_bounded(told.alarm))
-        self._waiting.append((native_topic(*area, "hub", "alarm-events"), json.encode(told)))
+        payload = json.encode({**asdict(told), "alarm": Raw(alarm)})
+        self._waiting.append((native_topic(*area, "hub", "alarm-events"), payload))
         self._drain()
         if not self._waiting and area not in self._lately:
             self._list(area)
@@ -129,21 +140,10 @@ class Pagers:
 
     def _list(self, area: Area) -> None:
         """Publish what is signalled in an area, the most urgent first, as much as a message may hold."""
-        events = [
-            event
-            for event in self._present.get(area, {}).values()
-            if event.signal is None or is_visible(event.signal)
-        ]
-        events.sort(key=lambda event: (-RANK[_shown_priority(event)], event.sequence))
-        alarms: list[Raw] = []
-        left = _LIST_BYTES
-        for event in events:
-            encoded = json.encode(_bounded(told_alarm(event)))
-            left -= len(encoded)
-            if left < 0:
-                break
-            alarms.append(Raw(encoded))
-        payload = json.encode({"alarms": alarms, "more": len(events) - len(alarms)})
+        present = sorted(self._present.get(area, {}).values())
+        sizes = accumulate(len(one.alarm) for one in present)
+        fitting = [one.alarm for one, size in zip(present, sizes, strict=True) if size <= _LIST_BYTES]
+        payload = b'{"alarms":[%b],"more":%d}' % (b",".join(fitting), len(present) - len(fitting))
         if self._publish(native_topic(*area, "hub", "active-alarms"), payload, True):
             self._changed.discard(area)
             self._lately.add(area)
@@ -152,7 +152,7 @@ class Pagers:
         while self._waiting and self._publish(*self._waiting[0], False):
             self._waiting.popleft()
 
-    def _keep(self, event: AlarmEvent) -> Area:
+    def _keep(self, event: AlarmEvent, encoded: bytes) -> Area:
         alarm = event.alarm
         key = self._areas.get(alarm.id)
         if key is None:
@@ -162,8 +162,10 @@ class Pagers:
         if event.event == "end":
             present.pop(alarm.id, None)
             del self._areas[alarm.id]
+        elif event.signal is None or is_visible(event.signal):
+            present[alarm.id] = _Shown(-RANK[_shown_priority(event)], event.sequence, encoded)
         else:
-            present[alarm.id] = event
+            present.pop(alarm.id, None)
         self._changed.add(key)
         return key
 

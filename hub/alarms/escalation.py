@@ -43,12 +43,15 @@ class Assignments:
     def __init__(self, book: Book) -> None:
         self._book = book
         self._all: dict[int, Assignment] = {}
+        self._of_role: dict[tuple[str, str, str], list[Assignment]] = {}
+        """By site, ward and role: each alarm of a flood asks for several."""
 
     async def start(self) -> None:
         """Read what is in the book."""
         decode = msgpack.Decoder(Assignment).decode
         for line in await self._book.lines(_KIND):
             self._all[line.id] = replace(decode(line.body), id=line.id)
+        self._sort()
 
     def listed(self, now_ns: int) -> list[Assignment]:
         """Return the shifts that are on or to come."""
@@ -64,6 +67,7 @@ class Assignments:
             raise AssignmentRefused("until: this shift is over")
         line = await self._book.add(_KIND, assignment.until_ns, msgpack.encode(assignment))
         added = self._all[line] = replace(assignment, id=line)
+        self._sort()
         return added
 
     async def remove(self, assignment_id: int) -> None:
@@ -72,25 +76,29 @@ class Assignments:
             raise LookupError(f"there is no assignment {assignment_id}")
         await self._book.remove(assignment_id)
         del self._all[assignment_id]
+        self._sort()
 
     async def forget(self, now_ns: int) -> None:
         """Drop shifts that have been over for a week."""
         before_ns = now_ns - 7 * LONGEST_NS
         await self._book.trim(_KIND, before_ns)
         self._all = {key: one for key, one in self._all.items() if one.until_ns >= before_ns}
+        self._sort()
 
     def who(self, role: str, site: str, place: Place, now_ns: int) -> str | None:
         """Return who has a role at a place: for the bed before for the ward, the later assignment first."""
         found = [
             one
-            for one in self._all.values()
-            if one.role == role
-            and (one.site, one.ward) == (site, place.ward)
-            and one.bed in (None, place.bed)
-            and one.holds(now_ns)
+            for one in self._of_role.get((site, place.ward or "", role), ())
+            if one.bed in (None, place.bed) and one.holds(now_ns)
         ]
         best = max(found, key=lambda one: (one.bed is not None, one.from_ns, one.id), default=None)
         return best.who if best else None
+
+    def _sort(self) -> None:
+        self._of_role = {}
+        for one in self._all.values():
+            self._of_role.setdefault((one.site, one.ward, one.role), []).append(one)
 
     def responders(self, chain: Sequence[Step], site: str, place: Place, now_ns: int) -> list[Responder]:
         """Return who is asked, in order. A role that nobody has is asked by its own name.

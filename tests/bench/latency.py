@@ -97,6 +97,7 @@ async def measure_latency(folder: Path) -> dict[str, float]:
     try:
         await hub.ready()
         load = await _load(hub.broker_url)
+        await _introduce(hub, probes | flood)
         await _settled(hub)
         watches = {name: Watch(probes | flood) for name in ("hospital", "mqtt", "list")}
         watches["ward"] = Watch(
@@ -141,6 +142,14 @@ async def _receiving(watches: Mapping[str, Watch], hub: HubProcess) -> AsyncIter
         await asyncio.gather(*receivers, return_exceptions=True)
 
 
+async def _introduce(hub: HubProcess, devices: Mapping[str, int]) -> None:
+    """Let devices send a normal value first: the hub knows whose alarm it is to tell."""
+    parts = urlsplit(hub.broker_url)
+    async with aiomqtt.Client(parts.hostname or "", parts.port or 1883, identifier="probe") as client:
+        client.pending_calls_threshold = len(devices) + 1
+        await _publish(client, devices, FLOOD_S / FLOOD, heart_rate=70)
+
+
 async def _settled(hub: HubProcess) -> None:
     """Wait until the hub is as it is day by day: its devices known, the live lane of its start closed."""
     deadline_s = time.monotonic() + SECONDS / 2
@@ -178,8 +187,10 @@ async def _load(url: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
 
 
-async def _publish(client: aiomqtt.Client, devices: Iterable[str], pause_s: float) -> dict[str, float]:
-    """Publish a heart rate beyond the limit for each device; return when each was handed over."""
+async def _publish(
+    client: aiomqtt.Client, devices: Iterable[str], pause_s: float, heart_rate: int = 150
+) -> dict[str, float]:
+    """Publish a heart rate for each device, beyond its limit by default; return when each was sent."""
     sent_s: dict[str, float] = {}
     calls = []
     began_s = time.monotonic()
@@ -188,7 +199,7 @@ async def _publish(client: aiomqtt.Client, devices: Iterable[str], pause_s: floa
         if late_s > 0.001:
             await asyncio.sleep(late_s)
         now_ms = time.time_ns() // 1_000_000
-        payload = json.dumps({"time": now_ms, "seq": now_ms, "values": {"heart_rate": 150}})
+        payload = json.dumps({"time": now_ms, "seq": now_ms, "values": {"heart_rate": heart_rate}})
         sent_s[device] = time.monotonic()
         calls.append(
             asyncio.create_task(
