@@ -97,8 +97,8 @@ class Tracker:
                 continue
             if track.zone is not None:
                 moved.append(Moved(site, beacon, "lost", track.zone, now_ns))
-                track.zone, track.since_ns, track.candidate = None, now_ns, None
-                track.heard.clear()
+                track.zone, track.since_ns = None, now_ns
+                track.silence()
             if silent_ns >= away_ns and not track.away:
                 track.away = True
                 moved.append(Moved(site, beacon, "away", None, now_ns))
