@@ -53,10 +53,20 @@ class Intake:
     """Sorts out what messages hold. Keeps no state but the roster's and the duplicate window's."""
 
     def __init__(
-        self, roster: Roster, duplicates: Duplicates, limits: ClockLimits, knocks: Knocks | None = None
+        self,
+        roster: Roster,
+        duplicates: Duplicates,
+        limits: ClockLimits,
+        knocks: Knocks | None = None,
+        *,
+        only_news: bool = True,
     ) -> None:
-        """Without `knocks` every device that a payload names counts, whoever publishes it."""
+        """Without `knocks` every device that a payload names counts, whoever publishes it.
+
+        With `only_news` False states that repeat what is known, and ends of what never began, are kept too.
+        """
         self._knocks = knocks
+        self._only_news = only_news
         self._roster = roster
         self._duplicates = duplicates
         self._limits = limits
@@ -116,7 +126,7 @@ class Intake:
         if owner is not None and owner.id == named:
             return None
         gateway = None if owner is None else owner.id
-        reason = self._knocks.why_not(route.site, named, gateway)
+        reason = self._knocks.why_not(route.site, named, gateway, route.definition)
         if reason is None:
             return None
         knock = Knock(message.topic, message.payload[:MAX_PAYLOAD], received_ns, gateway)
@@ -184,7 +194,7 @@ class Intake:
         time_ns = received_ns
         if item.time_ns:
             time_ns = device.clock.correct(item.time_ns, received_ns, self._limits)
-        if _is_no_news(device, item, endpoint):
+        if self._only_news and _is_no_news(device, item, endpoint):
             return
         if isinstance(item, StatusSent):
             batch.statuses.append(

@@ -25,6 +25,26 @@ class Knock(Struct, frozen=True):
     """The device that published it, where a payload names the device."""
 
 
+def why_not(entry: DeviceEntry | None, device: str, gateway: str | None, definition: str) -> str | None:
+    """Return why what a gateway says of a device doesn't count; None where it does.
+
+    `entry` is the device's in the registry, `definition` what reads it; several names are joined by `+`.
+    """
+    if entry is None or not entry.registered:
+        return f"the device is not registered under this gateway: {add_command(device, gateway, definition)}"
+    if entry.gateway != gateway:
+        return "the device is registered under another gateway: change that, or look who publishes here"
+    return None
+
+
+def add_command(device: str, gateway: str | None, definition: str) -> str:
+    """Return what to type to register a device."""
+    under = f" --gateway {gateway}" if gateway else ""
+    # One that knocked is known with what it knocked with; several names are no definition.
+    read = f" --definition {definition}" if definition and "+" not in definition else ""
+    return f"hub devices add {device}{under}{read}"
+
+
 class Knocks:
     """Remembers in memory alone: a payload may hold what is a patient's."""
 
@@ -50,15 +70,9 @@ class Knocks:
         else:
             self._last.pop((site, device), None)
 
-    def why_not(self, site: str, device: str, gateway: str | None) -> str | None:
+    def why_not(self, site: str, device: str, gateway: str | None, definition: str) -> str | None:
         """Return why what a gateway says of a device doesn't count; None where it does."""
-        entry = self._registered(site, device)
-        under = f" --gateway {gateway}" if gateway else ""
-        if entry is None or not entry.registered:
-            return f"the device is not registered under this gateway: hub devices add {device}{under}"
-        if entry.gateway != gateway:
-            return "the device is registered under another gateway: change that, or look who publishes here"
-        return None
+        return why_not(self._registered(site, device), device, gateway, definition)
 
     def unknown(self, site: str, device: str, definition: str, area: str, knock: Knock) -> None:
         """Note a device that a payload names and that is not registered."""

@@ -19,7 +19,7 @@ from typing import Any
 
 from hub.devices.catalog import Catalog
 from hub.devices.decode import AlarmSent, Decode, Observed, Refused, SightingSent, StatusSent, WaveformSent
-from hub.devices.golden import folders
+from hub.golden import folders
 from hub.vocabulary import PARAMETERS
 
 CASES = Path(__file__).parent / "cases"

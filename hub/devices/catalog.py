@@ -1,6 +1,7 @@
 """All device definitions, and which of them a topic means."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import tzinfo
 from functools import partial
 from pathlib import Path
@@ -138,6 +139,20 @@ class Catalog:
             decode=_decoder(found, Source(topic, self._births)),
             vouched=all(entry.definition.gateway == "any" for entry, _ in found),
         )
+
+    def accepting(self, topic: str, payload: bytes) -> str | None:
+        """Return the name of the definition that reads a payload; None where no definition takes the topic.
+
+        Of several that share a topic the first where none accepts.
+        """
+        found = [entry for entry in self._entries if entry.pattern.match(topic) is not None]
+        if len(found) > 1:
+            with suppress(UnreadableError):
+                root = FORMATS[found[0].topic.format](Source(topic, Births()))(payload)
+                return next(
+                    (one.name for one in found if one.reader and one.reader.accepts(root)), found[0].name
+                )
+        return found[0].name if found else None
 
     def fitting(self, payload: bytes) -> list[str]:
         """Return the definitions that make something of a payload, whatever its topic; the best first."""

@@ -5,7 +5,7 @@ from pathlib import Path
 from time import process_time
 
 from hub.devices.catalog import Catalog
-from hub.devices.golden import folders
+from hub.golden import folders
 from hub.location.tracker import Tracker
 from hub.model import Sighting
 

@@ -53,9 +53,68 @@ def test_decode_takes_a_definition_file(hub):
 
 def test_decode_shows_step_by_step_for_people(hub):
     done = hub("decode", "--device", "mon-1", '{"values":{"heart_rate":72}}')
-    for step in ("readings", "heart_rate = 72 /min", "rejects", "FHIR", "line protocol"):
+    for step in (
+        "site main, area main",
+        "readings",
+        "heart_rate = 72 /min",
+        "rejects",
+        "FHIR",
+        "line protocol",
+    ):
         assert step in done.stdout
     assert done.exit_code == 0
+
+
+def test_decode_shows_alarms_and_clocks_and_the_section_asked_for_alone(hub):
+    payload = '{"timestamp":"2026-10-15T02:43:12Z","occlusion_detected":false,"battery_percent":88}'
+    arguments = ("decode", "--device", "pump-telemetry", "--received", "2026-11-24T02:43:12Z", payload)
+    done = hub(*arguments)
+    assert (
+        "battery = 88 %  device 2026-10-15T02:43:12.000Z  corrected 2026-11-24T02:43:12.000Z" in done.stdout
+    )
+    assert "occlusion absent  high, technical" in done.stdout
+    assert "clock not believed: 40 d behind its receipt" in done.stdout
+    only = hub(*arguments, "--only", "clocks").stdout
+    assert "clock not believed" in only
+    assert "battery" not in only
+    members = json.loads(hub(*arguments, "--only", "alarms", "--json").stdout)
+    assert list(members) == ["topic", "definition", "site", "area", "received", "alarms"]
+    sent = json.loads(hub(*arguments[:3], "--received", "sent", payload, "--json").stdout)
+    assert (sent["received"], sent["clocks"]) == ("2026-10-15T02:43:12.000Z", [])
+    assert "or now, or sent" in hub(*arguments[:3], "--received", "soon", payload).output
+
+
+def test_decode_takes_a_definition_file_with_the_topic_that_it_is_for(hub):
+    payload = '{"t":1795488192123,"kg":71.5}'
+    done = hub("decode", "--device", "scale.toml", "--topic", "scales/s-9", "--json", payload)
+    assert json.loads(done.stdout)["readings"][0]["device"] == "s-9"
+    other = hub("decode", "--device", "scale.toml", "--topic", "iomt/telemetry/icu/p", payload)
+    assert other.exit_code == 1
+    assert "is a topic of pump-telemetry, not of scale" in other.output
+    nobodys = hub("decode", "--device", "scale.toml", "--topic", "scales/s 9", payload)
+    assert "device: use 1 to 64" in nobodys.output
+
+
+def test_decode_heads_a_topic_with_wrong_characters_with_what_is_wrong(hub):
+    done = hub("decode", "--topic", "iomt/telemetry/B.12/pump-7", PUMP)
+    assert done.stdout.splitlines()[0].startswith("iomt/telemetry/B.12/pump-7: area: use 1 to 64")
+    assert "no definition takes it" not in done.stdout
+
+
+async def test_decode_says_which_devices_would_be_refused_and_what_to_type(hub):
+    import asyncio
+
+    arguments = ("decode", "--topic", "devices/gw-1/messages/events/", '{"heartRate":72,"deviceId":"w-1"}')
+    command = "hub devices add w-1 --gateway gw-1 --definition iomt-flat"
+    before = await asyncio.to_thread(hub, *arguments)
+    assert (
+        f"would be refused\n  w-1: the device is not registered under this gateway; register with `{command}`"
+        in (before.stdout)
+    )
+    assert before.exit_code == 0
+    assert (await asyncio.to_thread(hub, *command.split()[2:])).exit_code == 0
+    after = await asyncio.to_thread(hub, *arguments)
+    assert "would be refused" not in after.stdout
 
 
 @pytest.mark.parametrize(
@@ -90,8 +149,8 @@ def test_new_check_and_test_lead_from_a_sample_to_a_tested_definition(hub, tmp_p
     done = hub(*arguments)
     assert done.exit_code == 0
     assert "acme has no case no-value, malformed" in done.output
-    (case / "expected.json").write_text("[]")
-    assert "is not expected" in hub(*arguments).stdout
+    (case / "expected.json").write_text("{}")
+    assert "readings[0]: is not expected" in hub(*arguments).stdout
 
 
 def test_import_reports_what_could_not_be_converted(hub, tmp_path):
