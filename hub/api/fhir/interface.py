@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from hub.alarms.alarm import AlarmEvent
 from hub.alarms.log import EventLog, LogUnavailable
 from hub.api.fhir import directory
-from hub.api.fhir.directory import Span
 from hub.api.fhir.errors import FhirError
 from hub.api.fhir.exports import Exports
 from hub.api.fhir.ledger import Ledger, LedgerUnavailable
 from hub.api.fhir.services import FhirServices, Registry
 from hub.api.fhir.subscriptions import Subscriptions
-from hub.fhir.observation import NOBODY, Attribution
+from hub.api.fhir.whose import Whose
+from hub.fhir.observation import Attribution
 from hub.fhir.patient import system_uri
 from hub.journal import Journal
 from hub.ward.model import Identifier
@@ -32,28 +32,19 @@ class PushedWard:
         self._registry = registry
         self._log = event_log
         self._ledger = ledger
+        self._whose = Whose(registry)
         self._version = -1
-        self._spans: dict[tuple[str, str], list[Span]] = {}
         self._identifiers: dict[str, Sequence[Identifier]] = {}
 
     async def attribution(self, site: str, device: str, time_ns: int) -> Attribution:
-        """Return whose a reading is; the answer for a stretch of time is kept until a placement changes."""
-        registry = self._registry
-        if registry.version != self._version:
-            self._version = registry.version
-            self._spans.clear()
-            self._identifiers.clear()
-        key = (site, device)
-        for span in self._spans.get(key, ()):
-            if span.start_ns <= time_ns < span.end_ns:
-                return span.attribution
-        begin_ns = time_ns - time_ns % _DAY_NS
-        found = await directory.spans_of_device(registry, site, device, begin_ns, begin_ns + _DAY_NS)
-        self._spans[key] = found
-        return next((one.attribution for one in found if one.start_ns <= time_ns < one.end_ns), NOBODY)
+        """Return whose a reading is."""
+        return await self._whose.at(site, device, time_ns)
 
     async def identifiers(self, patient: str) -> Sequence[Identifier]:
         """Return a patient's numbers, their systems as URIs."""
+        if self._registry.version != self._version:
+            self._version = self._registry.version
+            self._identifiers.clear()
         if patient not in self._identifiers:
             try:
                 entry = await directory.patient(self._registry, patient)

@@ -7,12 +7,12 @@ from typing import Final
 from msgspec import Struct
 
 from hub.api.fhir import directory
-from hub.api.fhir.directory import Span
 from hub.api.fhir.errors import missing, wrong
 from hub.api.fhir.query import Query
 from hub.api.fhir.selection import Selection, select
 from hub.api.fhir.services import FhirServices
 from hub.api.fhir.walk import Direction, Item, Key, key_of, walk
+from hub.api.fhir.whose import Span
 from hub.device import Latest
 from hub.fhir.bundle import Entry
 from hub.fhir.codes import GROUPS
@@ -46,7 +46,7 @@ async def read(services: FhirServices, text: str) -> tuple[bytes, str | None]:
         raise missing(f"there is no Observation {text[:64]}")
     group = GROUPS[parsed.group]
     site, device, at_ns = entry.site, entry.id, parsed.time_ns
-    attribution = await directory.attribution_at(services.registry, site, device, at_ns)
+    attribution = await services.whose.at(site, device, at_ns)
     if parsed.channel == channel_key(WAVEFORMS):
         for window in await services.store.waveforms(site, device, group.members[0], at_ns, at_ns + 1):
             return waveform(window, attribution), attribution.patient

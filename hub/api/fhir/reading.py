@@ -115,7 +115,7 @@ async def everything(request: Request, fhir: Fhir, who: Known, id: str) -> Respo
     request.state.patient = entry.id
     start_ns = query.within_one("start")[0]
     end_ns = min(query.within_one("end")[1], fhir.now_ns() + 86_400_000_000_000)
-    spans = await directory.spans_of_patient(fhir.registry, entry.id, start_ns, end_ns)
+    spans = await fhir.whose.of_patient(entry.id, start_ns, end_ns)
     selection = Selection(spans, dict(GROUPS), [], [], of_some=False)
     cursor = query.one("_cursor")
     head = [] if cursor else await _about(fhir, entry.id)

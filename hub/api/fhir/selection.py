@@ -7,10 +7,10 @@ from typing import Final
 from msgspec import Struct
 
 from hub.api.fhir import directory
-from hub.api.fhir.directory import Span
 from hub.api.fhir.errors import wrong
 from hub.api.fhir.query import Query, TokenText, prefixed, tokens_of
 from hub.api.fhir.services import FhirServices
+from hub.api.fhir.whose import Span
 from hub.fhir.codes import GROUPS, Group, category, concept
 from hub.fhir.ids import parts_of, resource_id
 from hub.fhir.observation import metric_id
@@ -98,11 +98,7 @@ async def select(services: FhirServices, query: Query) -> Selection:
     if patients is not None:
         groups = {name: group for name, group in groups.items() if group.of_patient}
         who = tuple([(await directory.patient(services.registry, text)).id for text in sorted(patients)])
-        spans = [
-            span
-            for one in who
-            for span in await directory.spans_of_patient(services.registry, one, start_ns, end_ns)
-        ]
+        spans = [span for one in who for span in await services.whose.of_patient(one, start_ns, end_ns)]
     else:
         who = ()
         spans = await _spans(services, query, (start_ns, end_ns), subjects)
@@ -210,7 +206,7 @@ async def _spans(
         entries = [entry for entry in found if entry is not None]
     spans: list[Span] = []
     for entry in entries:
-        spans += await directory.spans_of_device(services.registry, entry.site, entry.id, start_ns, end_ns)
+        spans += await services.whose.of_device(entry.site, entry.id, start_ns, end_ns)
     return spans
 
 
@@ -243,7 +239,7 @@ async def _of_encounters(services: FhirServices, query: Query, start_ns: int, en
         begin_ns = max(start_ns, chain.start_ns)
         until_ns = end_ns if chain.end_ns is None else min(end_ns, chain.end_ns)
         if begin_ns < until_ns:
-            found += await directory.spans_of_patient(services.registry, chain.patient, begin_ns, until_ns)
+            found += await services.whose.of_patient(chain.patient, begin_ns, until_ns)
     return found
 
 

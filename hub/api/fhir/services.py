@@ -14,6 +14,7 @@ from hub.alarms.early_warning import Assessment
 from hub.alarms.log import EventLog
 from hub.api.fhir.absence import Absence
 from hub.api.fhir.ledger import Ledger
+from hub.api.fhir.whose import Whose
 from hub.api.services import TokenCheck
 from hub.device import Device
 from hub.stores.store import Store
@@ -85,6 +86,11 @@ class FhirServices:
     device_keys: dict[str, DeviceEntry] = field(default_factory=dict)
     """By the key in Observation ids: the devices as `directory` last saw them."""
     absence: Absence = field(default_factory=Absence)
+
+    @cached_property
+    def whose(self) -> Whose:
+        """Tells whose a device's readings were."""
+        return Whose(self.registry)
 
     @cached_property
     def assertions(self) -> "Assertions":

@@ -13,7 +13,6 @@ from msgspec import Struct, json
 
 from hub.alarms.alarm import AlarmEvent
 from hub.alarms.log import LogUnavailable
-from hub.api.fhir import directory
 from hub.api.fhir.errors import MEDIA_TYPE, FhirError, missing, wrong
 from hub.api.fhir.ledger import LedgerUnavailable, Subscribed
 from hub.api.fhir.query import tokens_of
@@ -22,7 +21,7 @@ from hub.fhir.alarm import alarm_id, detected_issue
 from hub.fhir.device import device as device_resource
 from hub.fhir.ids import resource_id
 from hub.fhir.location import ward_id
-from hub.fhir.observation import Attribution, groups_in, observation
+from hub.fhir.observation import groups_in, observation
 from hub.fhir.resource import Resource, encode, versioned
 from hub.fhir.subscription import Event, Wanted, notification, wanted
 from hub.fhir.times import instant
@@ -48,7 +47,6 @@ _FAILURES: Final = 10
 _RETRY_S: Final = 5.0
 _CHANGE: Final = "#"
 """Between the reference of a resource and which change of it an event is about."""
-_BACKLOG_NS: Final = 60_000_000_000
 _CURSOR: Final = "fhir-subscriptions"
 
 Outlet = Callable[[bytes], None]
@@ -97,8 +95,6 @@ class Subscriptions:
         self._alarm_told = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
         self._session: aiohttp.ClientSession | None = None
-        self._attributions: dict[tuple[str, str], Attribution] = {}
-        self._version = -1
 
     async def start(self) -> None:
         """Take up the subscriptions that are kept, and listen to alarms."""
@@ -287,7 +283,7 @@ class Subscriptions:
     async def _of_reading(self, reading: Reading, asking: Sequence[tuple[str, Wanted]]) -> list[Subscribed]:
         placement = self._fhir.registry.placement(reading.site, reading.device)
         ward = None if placement.ward is None else ward_id(reading.site, placement.ward)
-        attribution = await self._attribution(reading)
+        attribution = await self._fhir.whose.at(reading.site, reading.device, reading.time_ns)
         who = attribution.patient
         found = []
         for group in groups_in(reading):
@@ -303,18 +299,6 @@ class Subscriptions:
                 focus = f"Observation/{json.decode(content)['id']}"
                 found += [Subscribed(name, 0, focus, own, reading.time_ns, content) for name in takers]
         return found
-
-    async def _attribution(self, reading: Reading) -> Attribution:
-        registry, now_ns = self._fhir.registry, self._fhir.now_ns()
-        if registry.version != self._version:
-            self._version = registry.version
-            self._attributions.clear()
-        if now_ns - reading.time_ns > _BACKLOG_NS:
-            return await directory.attribution_at(registry, reading.site, reading.device, reading.time_ns)
-        key = (reading.site, reading.device)
-        if key not in self._attributions:
-            self._attributions[key] = await directory.attribution_at(registry, *key, reading.time_ns)
-        return self._attributions[key]
 
     def _of_status(self, status: DeviceStatus, asking: Sequence[tuple[str, Wanted]]) -> list[Subscribed]:
         placement = self._fhir.registry.placement(status.site, status.device)

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from heapq import heappop, heappush
 from typing import Literal
 
-from hub.api.fhir.directory import Span
+from hub.api.fhir.whose import Span
 from hub.model import Reading, Waveform
 from hub.stores.newest import holds
 from hub.stores.store import Store
