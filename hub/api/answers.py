@@ -109,6 +109,20 @@ class ReadingAnswer(Struct, frozen=True):
     received: datetime
 
 
+class SiteReading(ReadingAnswer, frozen=True):
+    """The same, and of which device."""
+
+    device: str
+
+
+class SiteReadings(Struct, frozen=True):
+    """Readings of every device of a site, oldest first."""
+
+    readings: list[SiteReading]
+    next: str | None
+    """Give it as `cursor` for what follows; null at the end."""
+
+
 class Readings(Struct, frozen=True):
     """Readings, oldest first."""
 

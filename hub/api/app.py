@@ -75,6 +75,7 @@ _SHAPES: list[type[Struct]] = [
     answers.Patient,
     answers.Patients,
     answers.Readings,
+    answers.SiteReadings,
     answers.Ready,
     answers.Rejects,
     answers.ReplayAnswer,

@@ -1,6 +1,8 @@
 """Devices, their readings and their waveforms."""
 
-from typing import Annotated
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Annotated, Any
 
 from fastapi import APIRouter
 from fastapi import Query as FromQuery
@@ -13,6 +15,8 @@ from hub.api.answers import (
     Exceptional,
     ReadingAnswer,
     Readings,
+    SiteReading,
+    SiteReadings,
     Windows,
     answer,
     described,
@@ -22,7 +26,6 @@ from hub.api.problems import invalid, missing
 from hub.api.services import Hub, Services
 from hub.events import moment
 from hub.model import Reading
-from hub.stores.store import Store
 from hub.vocabulary import PARAMETERS, unknown
 from hub.ward.model import DeviceEntry
 from hub.waves import window
@@ -30,8 +33,12 @@ from hub.waves import window
 router = APIRouter(tags=["devices"])
 
 _LONGEST_WAVEFORM_S = 900.0
-_ENOUGH_FOR_TIES = 1000
-"""Readings of one device with one time: as many as it has channels, far below this."""
+_LONGEST_SITE_S = 3600.0
+_ENOUGH_FOR_TIES = 100_000
+"""Readings with one time: as many as a site has devices and channels, far below this."""
+
+Read = Callable[[int, int, int], Awaitable[list[Reading]]]
+"""Read from a start up to an end (ns), at most so many."""
 
 
 class ReadingsQuery(Span):
@@ -58,7 +65,7 @@ async def unassigned(hub: Hub) -> Response:
 @router.get("/devices/{site}/{device}", summary="Get a device", **described(DeviceAnswer, 401, 404, 422, 503))
 async def device(hub: Hub, site: Id, device: Id) -> Response:
     """One device with where it is now."""
-    return answer(device_answer(hub, await entry_of(hub, site, device)))
+    return answer(device_answer(hub, entry_of(hub, site, device)))
 
 
 @router.get(
@@ -68,14 +75,22 @@ async def device(hub: Hub, site: Id, device: Id) -> Response:
 )
 async def readings(hub: Hub, site: Id, device: Id, query: Annotated[ReadingsQuery, FromQuery()]) -> Response:
     """Readings of a device, oldest first, in pages. Readings of one time are always in one page."""
-    start_ns, end_ns = query.resolve(hub.now_ns())
-    await entry_of(hub, site, device)
-    if query.cursor is not None:
-        start_ns = int(query.cursor)
-        if start_ns >= end_ns:
-            raise invalid("cursor", "expected `next` of the page before, with the same `from` and `to`")
-    page, following = await _page(hub.store, site, device, start_ns, end_ns, query.limit)
-    return answer(Readings([_reading(one) for one in page], None if following is None else str(following)))
+    entry_of(hub, site, device)
+    page, following = await _page(query, hub.now_ns(), partial(hub.store.readings, site, device))
+    return answer(Readings([ReadingAnswer(**_reading(one)) for one in page], following))
+
+
+@router.get(
+    "/sites/{site}/readings",
+    summary="Get the stored readings of every device",
+    **described(SiteReadings, 401, 422, 502, 503),
+)
+async def site_readings(hub: Hub, site: Id, query: Annotated[ReadingsQuery, FromQuery()]) -> Response:
+    """Readings of every device of a site, oldest first, in pages; at most an hour, for exports and audits."""
+    page, following = await _page(
+        query, hub.now_ns(), partial(hub.store.site_readings, site), _LONGEST_SITE_S
+    )
+    return answer(SiteReadings([SiteReading(**_reading(one), device=one.device) for one in page], following))
 
 
 @router.get(
@@ -93,7 +108,7 @@ async def waveforms(
         query = Span(**{"from": end_ns - 60_000_000_000, "to": end_ns})
     start_ns, end_ns = query.resolve(now_ns, _LONGEST_WAVEFORM_S)
     is_waveform(waveform)
-    await entry_of(hub, site, device)
+    entry_of(hub, site, device)
     found = await hub.store.waveforms(site, device, waveform, start_ns, end_ns)
     return answer(Windows([window(one) for one in found]))
 
@@ -107,31 +122,36 @@ def is_waveform(name: str) -> None:
         raise invalid("waveform", f"{name} is a {parameter.kind}, not a waveform")
 
 
-async def entry_of(hub: Services, site: str, device: str) -> DeviceEntry:
+def entry_of(hub: Services, site: str, device: str) -> DeviceEntry:
     """Return how a device is provisioned, or refuse."""
-    for entry in await hub.registry.devices():
-        if (entry.site, entry.id) == (site, device):
-            return entry
-    raise missing(f"there is no device {device} at {site}")
+    entry = hub.registry.device(site, device)
+    if entry is None:
+        raise missing(f"there is no device {device} at {site}")
+    return entry
 
 
 async def _page(
-    store: Store, site: str, device: str, start_ns: int, end_ns: int, limit: int
-) -> tuple[list[Reading], int | None]:
-    """Return at most `limit` readings and the time at which the next page starts.
+    query: ReadingsQuery, now_ns: int, read: Read, longest_s: float = 10 * 365.25 * 86_400
+) -> tuple[list[Reading], str | None]:
+    """Return at most `limit` readings and the cursor of the next page.
 
-    Two channels may have determined values at one time; a page never ends between them.
+    Two devices or channels may have determined values at one time; a page never ends between them.
     """
-    found = await store.readings(site, device, start_ns, end_ns, limit + 1)
-    if len(found) <= limit:
+    start_ns, end_ns = query.resolve(now_ns, longest_s)
+    if query.cursor is not None:
+        start_ns = int(query.cursor)
+        if start_ns >= end_ns:
+            raise invalid("cursor", "expected `next` of the page before, with the same `from` and `to`")
+    found = await read(start_ns, end_ns, query.limit + 1)
+    if len(found) <= query.limit:
         return found, None
-    following = found[limit].time_ns
+    following = found[query.limit].time_ns
     page = [one for one in found if one.time_ns < following]
     if page:
-        return page, following
-    page = await store.readings(site, device, following, following + 1, _ENOUGH_FOR_TIES)
-    more = await store.readings(site, device, following + 1, end_ns, 1)
-    return page, more[0].time_ns if more else None
+        return page, str(following)
+    page = await read(following, following + 1, _ENOUGH_FOR_TIES)
+    more = await read(following + 1, end_ns, 1)
+    return page, str(more[0].time_ns) if more else None
 
 
 def device_answer(hub: Services, entry: DeviceEntry) -> DeviceAnswer:
@@ -153,13 +173,13 @@ def device_answer(hub: Services, entry: DeviceEntry) -> DeviceAnswer:
     )
 
 
-def _reading(reading: Reading) -> ReadingAnswer:
-    return ReadingAnswer(
-        time=moment(reading.time_ns),
-        seq=reading.seq,
-        channel=reading.channel,
-        values=reading.values,
-        exceptions={name: Exceptional(*what) for name, what in (reading.exceptions or {}).items()},
-        device_time=moment(reading.device_time_ns) if reading.device_time_ns else None,
-        received=moment(reading.received_ns),
-    )
+def _reading(reading: Reading) -> dict[str, Any]:
+    return {
+        "time": moment(reading.time_ns),
+        "seq": reading.seq,
+        "channel": reading.channel,
+        "values": reading.values,
+        "exceptions": {name: Exceptional(*what) for name, what in (reading.exceptions or {}).items()},
+        "device_time": moment(reading.device_time_ns) if reading.device_time_ns else None,
+        "received": moment(reading.received_ns),
+    }

@@ -109,4 +109,4 @@ async def register(hub: Hub, site: Id, device: Id, registration: Registration) -
         raise missing(str(error)) from error
     except RegistryRefused as error:
         raise invalid("device", str(error)) from error
-    return answer(device_answer(hub, await entry_of(hub, site, device)))
+    return answer(device_answer(hub, entry_of(hub, site, device)))

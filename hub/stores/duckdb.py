@@ -100,6 +100,12 @@ class DuckDBStore:
             lambda db: reads.readings(db, self._keys, (site, device), start_ns, end_ns, limit)
         )
 
+    async def site_readings(
+        self, site: str, start_ns: int, end_ns: int, limit: int = 10_000
+    ) -> list[Reading]:
+        """Return readings of every device of a site with start_ns <= time_ns < end_ns, oldest first."""
+        return await self._do(lambda db: reads.site_readings(db, self._keys, site, start_ns, end_ns, limit))
+
     async def newest(
         self,
         site: str,

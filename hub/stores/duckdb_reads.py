@@ -35,7 +35,22 @@ def readings(
         parameters = [name for name, count in zip(parameters, counts, strict=True) if count]
     channels = {key: name for name, key in keys.names.items()}
     rows = db.execute(sql.select_readings(parameters), [*within, limit]).fetchall()
-    return readings_from(((*device, channels[channel], *rest) for channel, *rest in rows), parameters)
+    return readings_from(((*device, channels[channel], *rest) for _, channel, *rest in rows), parameters)
+
+
+def site_readings(
+    db: Connection, keys: Keys, site: str, start_ns: int, end_ns: int, limit: int
+) -> list[Reading]:
+    """Return readings of every device of a site, oldest first; empty columns aren't fetched."""
+    within = [site, start_ns, end_ns]
+    counts = db.execute(sql.counts(list(keys.parameters), sql.OF_SITE), within).fetchall()[0]
+    parameters = [name for name, count in zip(keys.parameters, counts, strict=True) if count]
+    channels = {key: name for name, key in keys.names.items()}
+    devices = {key: device for (at, device), key in keys.devices.items() if at == site}
+    rows = db.execute(sql.select_readings(parameters, sql.OF_SITE), [*within, limit]).fetchall()
+    return readings_from(
+        ((site, devices[device], channels[channel], *rest) for device, channel, *rest in rows), parameters
+    )
 
 
 def newest(

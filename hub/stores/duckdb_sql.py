@@ -51,15 +51,18 @@ SUB = "(_sub + _seq % 1000000)"
 """The digits of a reading's time below the millisecond come from `_seq`: `_sub` is what differs, mostly 0."""
 
 _WITHIN = (
-    "_device = $1 AND _time_ms BETWEEN $2 // 1000000 - 1 AND $3 // 1000000"
+    "_time_ms BETWEEN $2 // 1000000 - 1 AND $3 // 1000000"
     " AND _time_ms * 1000000 + {sub} >= $2 AND _time_ms * 1000000 + {sub} < $3"
 )
 OF_DEVICE = {
-    table: _WITHIN.format(sub=SUB if table.startswith("readings") else "_sub") for table in OF_DEVICES
+    table: "_device = $1 AND " + _WITHIN.format(sub=SUB if table.startswith("readings") else "_sub")
+    for table in OF_DEVICES
 }
 """By table: $1 device, $2 start, $3 end (ns). The milliseconds let DuckDB skip what lies outside."""
 
 _READING = OF_DEVICE["readings"]
+OF_SITE = "_device IN (SELECT key FROM devices WHERE site = $1) AND " + _WITHIN.format(sub=SUB)
+"""The readings of all devices of site $1."""
 
 IN_SLICE = (
     "_time_ms >= $1::BIGINT * 86400000 AND _time_ms < ($1::BIGINT + 1) * 86400000"
@@ -110,20 +113,21 @@ def insert_new(table: str, tables: tuple[str, ...], columns: tuple[str, ...]) ->
     return f"INSERT INTO {table} BY NAME SELECT {', '.join(columns)} FROM incoming i WHERE {absent}"
 
 
-def counts(parameters: Sequence[str]) -> str:
-    """Count each parameter's values of a device and time range."""
+def counts(parameters: Sequence[str], where: str = _READING) -> str:
+    """Count each parameter's values of a device, or of what `where` says, and time range."""
     inner = ", ".join(f"count({p}) AS {p}" for p in parameters)
     outer = ", ".join(f"sum({p})" for p in parameters)
     return (
-        f"SELECT {outer} FROM (SELECT {inner} FROM readings WHERE {_READING}"
-        f" UNION ALL SELECT {inner} FROM readings_old WHERE {_READING})"
+        f"SELECT {outer} FROM (SELECT {inner} FROM readings WHERE {where}"
+        f" UNION ALL SELECT {inner} FROM readings_old WHERE {where})"
     )
 
 
-def select_readings(parameters: Sequence[str]) -> str:
-    """Select readings of a device and time range, oldest first; $4 the limit."""
+def select_readings(parameters: Sequence[str], where: str = _READING) -> str:
+    """Select readings of a device, or of what `where` says, and time range, oldest first; $4 the limit."""
     columns = ", ".join(
         (
+            "_device",
             "_channel",
             "_time_ms",
             f"{SUB} AS sub",
@@ -135,8 +139,8 @@ def select_readings(parameters: Sequence[str]) -> str:
         )
     )
     return (
-        f"SELECT {columns} FROM readings WHERE {_READING} UNION ALL"
-        f" SELECT {columns} FROM readings_old WHERE {_READING} ORDER BY _time_ms, sub LIMIT $4"
+        f"SELECT {columns} FROM readings WHERE {where} UNION ALL"
+        f" SELECT {columns} FROM readings_old WHERE {where} ORDER BY _time_ms, sub LIMIT $4"
     )
 
 

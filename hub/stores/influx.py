@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr, model_val
 
 from hub.model import Batch, Reading, Waveform
 from hub.stores import influxql
-from hub.stores.lines import Lines, encode, reading_from, waveform_from
+from hub.stores.lines import Lines, decode, encode, reading_from, waveform_from
 from hub.stores.newest import holds
 from hub.stores.rollups import DAY_NS, MINUTE_NS, roll_up, step_ns
 from hub.stores.store import Retention, StoreRefused, StoreUnavailable, Total, TrendPoint
@@ -292,12 +292,21 @@ class InfluxStore:
         self, site: str, device: str, start_ns: int, end_ns: int, limit: int = 10_000
     ) -> list[Reading]:
         """Return readings with start_ns <= time_ns < end_ns, oldest first, at most `limit`."""
-        [series] = await self._client.query(influxql.readings(site, device, start_ns, end_ns, limit))
+        return await self._readings(influxql.readings(site, device, start_ns, end_ns, limit))
+
+    async def site_readings(
+        self, site: str, start_ns: int, end_ns: int, limit: int = 10_000
+    ) -> list[Reading]:
+        """Return readings of every device of a site with start_ns <= time_ns < end_ns, oldest first."""
+        return await self._readings(influxql.site_readings(site, start_ns, end_ns, limit))
+
+    async def _readings(self, statement: str) -> list[Reading]:
+        [series] = await self._client.query(statement)
         found = []
         for one in series:
             for row in one.rows:
                 time_ns, channel = row.pop("time"), row.pop("channel", None)
-                del row["site"], row["device"]
+                site, device = decode(row.pop("site")), decode(row.pop("device"))
                 found.append(reading_from(site, device, channel, time_ns, row))
         return found
 

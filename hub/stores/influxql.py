@@ -42,6 +42,12 @@ def readings(site: str, device: str, start_ns: int, end_ns: int, limit: int) -> 
     return f'SELECT * FROM "vitals" WHERE {within(site, device, start_ns, end_ns)} LIMIT {limit}'
 
 
+def site_readings(site: str, start_ns: int, end_ns: int, limit: int) -> str:
+    """Select whole lines of every device of a site, oldest first."""
+    where = f'"site" = {literal(encode(site))} AND time >= {start_ns} AND time < {end_ns}'
+    return f'SELECT * FROM "vitals" WHERE {where} LIMIT {limit}'
+
+
 def newest(site: str, device: str, start_ns: int, end_ns: int, limit: int, parameters: Sequence[str]) -> str:
     """Select the newest lines that have one of the parameters or its quality, newest first."""
     names = [name for parameter in parameters for name in (parameter, f"{parameter}__quality")]

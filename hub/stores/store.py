@@ -93,6 +93,14 @@ class Store(Protocol):
     ) -> list[Reading]:
         """Return readings with start_ns <= time_ns < end_ns, oldest first, at most `limit`."""
 
+    async def site_readings(
+        self, site: str, start_ns: int, end_ns: int, limit: int = 10_000
+    ) -> list[Reading]:
+        """Return readings of every device of a site with start_ns <= time_ns < end_ns, oldest first.
+
+        At most `limit`. For short times: a store may look at all that lies between.
+        """
+
     async def newest(
         self,
         site: str,

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr
 
 from hub.model import Batch, Reading, Value, Waveform
 from hub.stores.influx import InfluxClient, InfluxSettings
-from hub.stores.lines import Lines, encode, reading_from
+from hub.stores.lines import Lines, decode, encode, reading_from
 from hub.stores.newest import walk_back
 from hub.stores.rollups import Summary, roll_up, step_ns
 from hub.stores.store import Retention, StoreRefused, StoreUnavailable, Total, TrendPoint
@@ -132,17 +132,28 @@ class VictoriaStore:
         self, site: str, device: str, start_ns: int, end_ns: int, limit: int = 10_000
     ) -> list[Reading]:
         """Return readings with start_ns <= time_ns < end_ns (both rounded down to ms), oldest first."""
-        rows: dict[tuple[int, str], dict[str, Value]] = {}
+        return await self._readings(_selector(site, device, "vitals_.*"), site, start_ns, end_ns, limit)
+
+    async def site_readings(
+        self, site: str, start_ns: int, end_ns: int, limit: int = 10_000
+    ) -> list[Reading]:
+        """Return readings of every device of a site within a time (both rounded down to ms), oldest first."""
+        return await self._readings(_selector(site, None, "vitals_.*"), site, start_ns, end_ns, limit)
+
+    async def _readings(
+        self, selector: str, site: str, start_ns: int, end_ns: int, limit: int
+    ) -> list[Reading]:
+        rows: dict[tuple[int, str, str], dict[str, Value]] = {}
         channels: dict[str, str | None] = {}
-        for part in await self._export(_selector(site, device, "vitals_.*"), start_ns, end_ns):
-            channel = part.metric.get("channel")
+        for part in await self._export(selector, start_ns, end_ns):
+            channel, device = part.metric.get("channel"), part.metric["device"]
             channels[channel or ""] = channel
             field = part.metric["__name__"].removeprefix("vitals_")
             for ms, value in _samples(part, start_ns, end_ns):
-                rows.setdefault((ms, channel or ""), {})[field] = value
+                rows.setdefault((ms, device, channel or ""), {})[field] = value
         return [
-            reading_from(site, device, channels[channel], ms * MS_NS, rows[ms, channel])
-            for ms, channel in sorted(rows)[:limit]
+            reading_from(site, decode(device), channels[channel], ms * MS_NS, rows[ms, device, channel])
+            for ms, device, channel in sorted(rows)[:limit]
         ]
 
     async def newest(
@@ -251,10 +262,11 @@ class VictoriaStore:
         await self._client.request("POST", "/api/v1/admin/tsdb/delete_series", {"match[]": selector})
 
 
-def _selector(site: str, device: str, names: str, *, copies: bool = False) -> str:
-    """Return the series of a device whose names match, or what of them is kept aside."""
+def _selector(site: str, device: str | None, names: str, *, copies: bool = False) -> str:
+    """Return the series of a device, or of a whole site, whose names match, or what is kept aside of them."""
     aside = f'{COPY}="1"' if copies else f'{COPY}=""'
-    return f'{{__name__=~"{names}",site={_quoted(site)},device={_quoted(device)},{aside}}}'
+    of = "" if device is None else f"device={_quoted(device)},"
+    return f'{{__name__=~"{names}",site={_quoted(site)},{of}{aside}}}'
 
 
 def _quoted(name: str) -> str:

@@ -124,6 +124,20 @@ async def test_readings_come_back_as_they_were_in_order_and_within_their_time(ca
     assert await case.store.readings("south", "monitor-1", 0, 2**62) == []
 
 
+async def test_the_readings_of_a_site_are_those_of_all_its_devices_and_of_no_other(case: Case) -> None:
+    here = [reading(n, f"monitor-{n % 3}", heart_rate=60.0 + n) for n in range(9)]
+    here[4] = msgspec.structs.replace(here[4], channel="pump-a", values={"spo2": 97.0})
+    there = msgspec.structs.replace(reading(2, heart_rate=99.0), site="south")
+    await case.write(*reversed(here), there)
+    await case.settle()
+    kept = [as_kept(case, one) for one in here]
+    assert await case.store.site_readings("north", 0, 2**62) == kept
+    assert await case.store.site_readings("north", kept[2].time_ns, kept[6].time_ns) == kept[2:6]
+    assert await case.store.site_readings("north", 0, 2**62, limit=4) == kept[:4]
+    assert await case.store.site_readings("south", 0, 2**62) == [as_kept(case, there)]
+    assert await case.store.site_readings("east", 0, 2**62) == []
+
+
 async def test_the_newest_readings_come_newest_first_and_by_parameter(case: Case) -> None:
     sent = [reading(n, heart_rate=60.0 + n) for n in range(0, 3000, 100)]
     sent[5] = reading(500, heart_rate=65.0, temperature=36.5)

@@ -61,6 +61,13 @@ class MemoryStore:
         ]
         return found[:limit]
 
+    async def site_readings(self, site, start_ns, end_ns, limit=10_000):
+        devices = {one.device for one in self.kept}
+        found = [
+            one for device in devices for one in await self.readings(site, device, start_ns, end_ns, 2**62)
+        ]
+        return sorted(found, key=lambda one: one.time_ns)[:limit]
+
     async def trend(self, site, device, parameter, start_ns, end_ns, points):
         step = max(1, -(-(end_ns - start_ns) // points))
         steps = {}

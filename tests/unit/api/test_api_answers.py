@@ -129,6 +129,22 @@ async def test_readings_come_in_pages_each_once(hospital, get):
     assert sorted(seen) == [*range(25), 100]
 
 
+async def test_the_readings_of_a_site_name_their_device_and_come_in_pages_each_once(hospital, get):
+    for n in range(25):
+        hospital.store.add(START_NS + n // 3 * SECOND, device=f"mon-{n % 5}", seq=n, heart_rate=60.0 + n)
+    seen, cursor = [], None
+    while True:
+        params = {"from": START, "to": END, "limit": 4} | ({"cursor": cursor} if cursor else {})
+        page = await get("/api/v1/sites/{site}/readings", params=params, site="main")
+        seen += [(one["device"], one["seq"], one["values"]["heart_rate"]) for one in page["readings"]]
+        cursor = page["next"]
+        if cursor is None:
+            break
+    assert sorted(seen, key=lambda one: one[1]) == [(f"mon-{n % 5}", n, 60.0 + n) for n in range(25)]
+    assert (await get("/api/v1/sites/{site}/readings", site="elsewhere"))["readings"] == []
+    await get("/api/v1/sites/{site}/readings", 422, params={"from": "2020-01-01T00:00:00Z"}, site="main")
+
+
 async def test_more_readings_of_one_time_than_a_page_takes_do_not_stop_the_paging(hospital, get):
     for n in range(5):
         hospital.store.add(START_NS, channel=f"c{n}", seq=n, heart_rate=60.0)

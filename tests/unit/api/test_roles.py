@@ -27,6 +27,7 @@ ALLOWED = {
     "GET /api/v1/devices/{site}/{device}/waveforms/{waveform}/stream": EVERYBODY,
     "GET /api/v1/devices/{site}/{device}/knock": {"biomed", "it"},
     "PUT /api/v1/devices/{site}/{device}": {"biomed", "it"},
+    "GET /api/v1/sites/{site}/readings": EVERYBODY,
     "GET /api/v1/rooms": EVERYBODY,
     "GET /api/v1/wards/{site}/{ward}/rooms": EVERYBODY,
     "GET /api/v1/locations": EVERYBODY,
