@@ -162,6 +162,7 @@ class Hub:
             conditions=self.conditions,
             tell=self._moved,
             backlog_ns=self.backlog_ns,
+            tuning=settings.location.tuning(),
         )
         self.line = Line(
             intake=Intake(self.roster, self.duplicates, settings.clock.limits(), self.knocks),

@@ -30,6 +30,7 @@ from pydantic_settings import (
 
 from hub.alarms.channels import NotifySettings
 from hub.clock import SECOND_NS, ClockLimits
+from hub.location.settings import LocationSettings
 from hub.mqtt.address import BrokerAddress
 from hub.mqtt.broker_settings import BrokerSettings, BrokerTls, BrokerUser
 from hub.openid.settings import OpenIdSettings
@@ -251,6 +252,8 @@ class Settings(BaseSettings):
     """Let people sign in at the hospital's OpenID provider."""
     clock: ClockSettings = ClockSettings()
     line: LineSettings = LineSettings()
+    location: LocationSettings = LocationSettings()
+    """How sightings of beacons become zones."""
 
     @field_validator("time_zone")
     @classmethod

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from hub.location.zone import Tuning
 from hub.settings import SettingsInvalid, load_settings
 
 SECOND = 1_000_000_000
@@ -139,3 +140,23 @@ def test_more_topics_than_the_embedded_broker_keeps_apart_are_a_wrong_setting(tm
     assert broker.of_broker(tmp_path, ["a/+", "b/#"]).filters == ("a/+", "b/#")
     with pytest.raises(SettingsInvalid, match=r"embedded_broker: 70 filters .* take filters together"):
         broker.of_broker(tmp_path, [f"t{number}/+" for number in range(70)])
+
+
+def test_location_is_tuned_in_seconds_and_decibels(tmp_path: Path) -> None:
+    assert load_settings().location.tuning() == Tuning()
+    tuned = load_settings(write(tmp_path, "[location]\nhysteresis_db = 9\nstale_s = 45")).location.tuning()
+    assert (tuned.hysteresis_db, tuned.stale_ns) == (9, 45 * SECOND)
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "words"),
+    [
+        ("stale_s = 400", "location", "away_s is 300: give at least stale_s, which is 400"),
+        ("fresh_s = 31", "location", "stale_s is 30: give at least fresh_s, which is 31"),
+        ("moving_db = 0.1", "location", "moving_db is 0.1: give at least drift_db, which is 0.4"),
+        ("dwell_s = -1", "location.dwell_s", "greater than or equal to 0 (found -1)"),
+        ("hysteresis = 5", "location.hysteresis", "no such setting; see docs/reference/settings.md"),
+    ],
+)
+def test_a_tuning_that_can_not_be_is_told(tmp_path: Path, text: str, key: str, words: str) -> None:
+    assert words in faults(write(tmp_path, f"[location]\n{text}"))[key]
