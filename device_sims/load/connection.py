@@ -51,6 +51,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_birth",
+        "_born",
         "_clock_error_ms",
         "_direct",
         "_due",
@@ -93,6 +94,7 @@ class Connection(asyncio.Protocol):
         self._j = j
         self._hello = hello
         self._birth = birth
+        self._born = False
         self._template = Template(plan, j, tails)
         self._tails = tails
         self._ledger = ledger
@@ -139,6 +141,12 @@ class Connection(asyncio.Protocol):
         """Set the start of the schedule, by perf_counter and by the wall clock."""
         self._start = start
         self._start_ms = start_ms
+
+    def announce(self) -> None:
+        """Say that the device is there, now and after each connect: from now on the hub waits for it."""
+        self._born = True
+        if self._birth:
+            self.write(self._birth)
 
     def fire(self, due: float, time: bytes) -> None:
         """Send the next message. `due`: its time by perf_counter; `time`: its `time_part`."""
@@ -286,8 +294,8 @@ class Connection(asyncio.Protocol):
         self.up = self._writable = True
         self.meant = False
         self._ledger.connected += 1
-        if self._birth:
-            self.write(self._birth)
+        if self._born:
+            self.announce()
         for n in range(self.acknowledged, self.next_round):
             if (
                 self._transport is not None

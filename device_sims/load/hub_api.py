@@ -73,14 +73,21 @@ class HubApi:
 
     def readings(self, site: str, device: str, begin: str, end: str) -> Iterator[dict[str, Any]]:
         """Return what the hub stored of a device between two RFC 3339 times, page by page."""
-        path = f"/api/v1/devices/{quote(site)}/{quote(device)}/readings"
+        try:
+            for page in self._pages(f"/api/v1/devices/{quote(site)}/{quote(device)}/readings", begin, end):
+                yield from page
+        except NotFoundError:
+            return  # a device that the hub never heard of: nothing is stored of it
+
+    def site_readings(self, site: str, begin: str, end: str) -> Iterator[list[dict[str, Any]]]:
+        """Return pages of what the hub stored of all devices of a site between two RFC 3339 times."""
+        return self._pages(f"/api/v1/sites/{quote(site)}/readings", begin, end)
+
+    def _pages(self, path: str, begin: str, end: str) -> Iterator[list[dict[str, Any]]]:
         query: dict[str, object] = {"from": begin, "to": end, "limit": 10_000}
         while True:
-            try:
-                page = self.get(path, **query)
-            except NotFoundError:
-                return  # a device that the hub never heard of: nothing is stored of it
-            yield from page["readings"]
+            page = self.get(path, **query)
+            yield page["readings"]
             if page.get("next") is None:
                 return
             query["cursor"] = page["next"]

@@ -169,6 +169,11 @@ class LoadPlan:
         first = int(self.rounds * (0.1 + 0.6 * rank / self.alarms))
         return first, min(first + max(int(self.excursion_s * self.rate_hz), 2), self.rounds)
 
+    @property
+    def variants(self) -> int:
+        """How many sets of values there are."""
+        return _VARIANTS + 1
+
     def variant(self, j: int, n: int) -> int:
         """Return which of the rendered sets of values message `n` has; the last one is beyond the limit."""
         excursion = self.excursion(j)
@@ -186,7 +191,7 @@ class LoadPlan:
 
     def tails(self) -> list[bytes]:
         """Render the part after the number, one for each variant, all of one length."""
-        tails = [self._tail(self.values_of(variant)) for variant in range(_VARIANTS + 1)]
+        tails = [self._tail(self.values_of(variant)) for variant in range(self.variants)]
         if any(len(a) != len(b) for a, b in pairwise(tails)):
             raise AssertionError("variants differ in length")
         return tails

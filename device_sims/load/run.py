@@ -3,7 +3,7 @@
 import resource
 import time
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -15,11 +15,12 @@ from device_sims.load.hub_api import HubApi
 from device_sims.load.outcome import KEYS, Outcome, Second
 from device_sims.load.plan import LoadPlan
 from device_sims.load.processes import ProgramWatch
-from device_sims.load.reconcile import Reckoning, reconcile
+from device_sims.load.reconcile import Reckoning, reconcile, wait_until_stored
 
 _FILES_EACH = 64
 """File descriptors that a worker needs beside its connections."""
 _CONNECT_PATIENCE_S = 30.0
+_ANNOUNCED_PER_S = 2000
 _PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _USUAL_PORTS = 28_232
 
@@ -73,7 +74,8 @@ class LoadRun:
             if self._open_hub is not None and plan.alarms:
                 alarms = AlarmWatch(self._open_hub(), plan.prefix)
                 alarms.start()
-            start_ns = (time.time_ns() // 1_000_000 + 500) * 1_000_000
+            announcing_ms = plan.devices * 1000 // _ANNOUNCED_PER_S if plan.births else 0
+            start_ns = (time.time_ns() // 1_000_000 + 500 + announcing_ms) * 1_000_000
             outcome = Outcome(dict.fromkeys(KEYS))
             self._send(crew, start_ns, outcome)
             acknowledged, sent = self._accounts(crew)
@@ -198,27 +200,27 @@ class LoadRun:
         open_hub: Callable[[], HubApi],
     ) -> None:
         """Compare with the store; the stores drain a journal, so what is missing is asked for again."""
-        done = 0
-
-        def step(count: int) -> None:
-            nonlocal done
-            done += count
-            self._progress.at(done)
-
-        def ask(devices: Sequence[int]) -> dict[int, Reckoning]:
-            nonlocal done
-            done = 0
-            self._progress.phase("reconciling", len(devices))
-            return reconcile(self._plan, start_ms, acknowledged, sent, devices, open_hub, step)
-
-        by_device = ask(range(self._plan.devices))
         deadline = time.monotonic() + self._drain_s
-        while (behind := [j for j, one in by_device.items() if one.lost]) and time.monotonic() < deadline:
+        self._progress.phase("waiting for the store", 1)
+        api = open_hub()
+        wait_until_stored(self._plan, start_ms, acknowledged, api, self._drain_s)
+        api.close()
+
+        def ask() -> Reckoning:
+            self._progress.phase("reconciling", 1000)
+            return reconcile(
+                self._plan,
+                start_ms,
+                acknowledged,
+                sent,
+                open_hub,
+                lambda done: self._progress.at(done * 1000),
+            )
+
+        found = ask()
+        while found.lost and time.monotonic() < deadline:
             time.sleep(1)
-            by_device |= ask(behind)
-        found = Reckoning()
-        for one in by_device.values():
-            found.add(one)
+            found = ask()
         outcome.reckoning = found
         outcome.result |= {
             "stored": found.stored,

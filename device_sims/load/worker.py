@@ -30,6 +30,8 @@ _AT_ONCE = 2000
 _PENDING = 200
 """Connections in the making at one time."""
 _ANSWER_S = 20.0
+_ANNOUNCED_BEFORE_S = 0.2
+"""Before the schedule begins."""
 _LONGEST_PAUSE_S = 20.0
 
 _MALFORMED = (
@@ -56,6 +58,7 @@ class Worker:
         self.connections = [self._connection(j, tails) for j in plan.devices_of(number)]
         self._pending = asyncio.Semaphore(_PENDING)
         self._retries: set[asyncio.Task[None]] = set()
+        self._announcing: asyncio.Task[None] | None = None
         self._away = False
         self._ended = False
         """Whether every message of the schedule has had its time."""
@@ -90,10 +93,24 @@ class Worker:
         self._start_ms = start_ns // 1_000_000
         for connection in self.connections:
             connection.begin(self._start, self._start_ms)
+        self._announcing = asyncio.get_running_loop().create_task(self._announce())
         gc.collect()
         gc.freeze()  # the connections stay: no collection may stall the schedule by looking at them
         self._cpu = time.process_time()
         asyncio.get_running_loop().call_later(max(self._start - perf_counter(), 0), self._tick)
+
+    async def _announce(self) -> None:
+        """Let the devices say that they are there, evenly until shortly before the schedule begins.
+
+        Not when they connect: a hub must think a device silent that was there and sends nothing.
+        """
+        begun, last = perf_counter(), self._start - _ANNOUNCED_BEFORE_S
+        each = max(last - begun, 0.0) / max(len(self.connections), 1)
+        for count, connection in enumerate(self.connections):
+            ahead = begun + count * each - perf_counter()
+            if ahead > _TICK_S:
+                await asyncio.sleep(ahead)
+            connection.announce()
 
     def snapshot(self) -> dict[str, Any]:
         """Return what happened, and the latencies since the last snapshot."""

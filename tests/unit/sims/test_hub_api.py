@@ -71,6 +71,13 @@ def test_readings_are_read_page_by_page_and_an_unknown_device_has_none(server: T
     hub.close()
 
 
+def test_readings_of_a_site_are_read_page_by_page(server: ThreadingHTTPServer) -> None:
+    hub = api(server)
+    assert list(hub.site_readings("load-1", "a", "b")) == [[{"seq": 1}, {"seq": 2}], [{"seq": 3}]]
+    assert server.asked[0] == "/api/v1/sites/load-1/readings?from=a&to=b&limit=10000"
+    hub.close()
+
+
 def test_refusals_are_told_with_what_to_change(server: ThreadingHTTPServer) -> None:
     wrong, right = api(server, "wrong"), api(server)
     with pytest.raises(BrokerError, match="hub token create"):
