@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from hub.alarms.log import LogUnavailable
 from hub.api.answers import AlarmEvents, Alarms, answer, described
-from hub.api.parameters import InScope, Query, QueryId
+from hub.api.parameters import InScope, QueryId
 from hub.api.problems import Problem
 from hub.api.services import Hub
 from hub.events import told_alarm, told_event
@@ -26,11 +26,14 @@ class AlarmsQuery(InScope):
     kind: Kind | None = None
 
 
-class EventsQuery(Query):
+class EventsQuery(InScope):
     """Which events."""
 
+    bed: QueryId | None = None
     after: int = Field(default=0, ge=0, le=2**63 - 1, description="Sequence; events after it are returned.")
-    limit: int = Field(default=500, ge=1, le=5000)
+    limit: int = Field(
+        default=500, ge=1, le=5000, description="Events looked through: fewer are of one ward or bed."
+    )
 
 
 @router.get("/alarms", summary="List the alarms that are present", **described(Alarms, 401, 422))
@@ -57,4 +60,9 @@ async def events(hub: Hub, query: Annotated[EventsQuery, FromQuery()]) -> Respon
         detail = "old events can't be read from the disk now; new alarms are told as ever, try again later"
         raise Problem(503, "log-unavailable", detail, headers={"Retry-After": "5"}) from error
     following = found[-1].event.sequence if found else query.after
-    return answer(AlarmEvents([told_event(*one) for one in found], following))
+    wanted = [
+        told_event(event, recorded)
+        for event, recorded in found
+        if hub.stream.shows(query.scope, event) and query.bed in (None, event.bed)
+    ]
+    return answer(AlarmEvents(wanted, following))
