@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Literal, Self, get_args
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Tag, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from hub.devices.place import Entry, Pick, Place, Scalar, Source, Word, as_list, as_path, as_word
 from hub.model import Kind, Priority
@@ -88,6 +88,12 @@ class Value(Place):
         return self
 
 
+def _known_condition(name: str) -> str:
+    if not _CONDITION.fullmatch(name):
+        raise ValueError("condition: use small letters, digits and _, a letter first")
+    return name
+
+
 class Alarm(Place):
     """A device's own alarm: a flag or a text that says whether a condition is present."""
 
@@ -112,11 +118,37 @@ class Alarm(Place):
         for key, word, words in (("kind", self.kind, Kind), ("priority", self.priority, Priority)):
             if word.value is not None and word.value not in get_args(words):
                 raise ValueError(f"{key}: use one of {', '.join(get_args(words))}")
-        if self.condition.value is not None and not _CONDITION.fullmatch(str(self.condition.value)):
-            raise ValueError("condition: use small letters, digits and _, a letter first")
+        if self.condition.value is not None:
+            _known_condition(str(self.condition.value))
         if any(type(one) is type(two) and one == two for one in self.present for two in self.absent):
             raise ValueError("present and absent share a value: which of them is it?")
         return self
+
+
+class Meaning(Entry):
+    """What one word of a list of alarms means; what it lacks is that of the list."""
+
+    condition: Annotated[str, AfterValidator(_known_condition)]
+    priority: Priority | None = None
+    kind: Kind | None = None
+    parameter: Annotated[str, AfterValidator(_known_parameter)] | None = None
+    text: str = ""
+
+
+def _as_meaning(sent: object) -> object:
+    return {"condition": sent} if isinstance(sent, str) else sent
+
+
+class Alarms(Place):
+    """All alarms that a device has, as a list of its words: what is not in the list is absent."""
+
+    map: Annotated[dict[str, Annotated[Meaning, BeforeValidator(_as_meaning)]], Field(min_length=1)]
+    other: Literal["refuse", "ignore"] = "refuse"
+    """What to do with a word that `map` lacks."""
+    priority: Priority = "medium"
+    kind: Kind = "technical"
+    parameter: Annotated[str, AfterValidator(_known_parameter)] | None = None
+    text: Annotated[Pick | None, BeforeValidator(as_word)] = None
 
 
 class Status(Entry):

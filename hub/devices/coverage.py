@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeGuard
 
-from hub.devices.content import Alarm, Named, Value
+from hub.devices.content import Alarm, Alarms, Named, Value
 from hub.devices.definition import Definition
 from hub.devices.expression import Failed
 from hub.devices.field import Record, UndecidedError, is_one_of, place_of, scalars, spelled, test, text
@@ -164,7 +164,7 @@ def _leads(entry: object) -> TypeGuard[Place | Pick]:
 
 def _words(entry: Entry) -> Iterator[tuple[str, list[Scalar]]]:
     """Return the words that an entry waits for, by the key that lists them."""
-    if isinstance(entry, Pick | Named | Value):
+    if isinstance(entry, Pick | Named | Value | Alarms):
         yield "map", list(entry.map)
     elif isinstance(entry, Alarm):
         yield "present", entry.present
@@ -177,6 +177,8 @@ def _says(entry: Entry, sent: object, word: Scalar) -> bool:
     """Tell whether what was sent is a word that an entry waits for."""
     if isinstance(entry, Alarm | Test):
         return is_one_of(sent, scalars([word]))
+    if isinstance(entry, Alarms) and isinstance(sent, list):
+        return any(isinstance(one, str | int | float) and text(one) == word for one in sent)
     if not isinstance(sent, str | int | float):
         return False
     return (spelled(sent, entry) if isinstance(entry, Pick) else text(sent)) == word

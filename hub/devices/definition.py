@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from hub.devices.content import Alarm, Sighting, Status, Value, Waveform
+from hub.devices.content import Alarm, Alarms, Sighting, Status, Value, Waveform
 from hub.devices.formats import FORMATS
 from hub.devices.native import DECODERS
 from hub.devices.place import (
@@ -43,13 +43,14 @@ class Read(Entry):
     seq: Annotated[Pick | None, BeforeValidator(as_path)] = None
     value: list[Value] = []
     alarm: list[Alarm] = []
+    alarms: list[Alarms] = []
     waveform: list[Waveform] = []
     status: Status | None = None
     sighting: Sighting | None = None
 
     @model_validator(mode="after")
     def _does_something(self) -> Self:
-        reads = bool(self.value or self.alarm or self.waveform or self.status or self.sighting)
+        reads = any((self.value, self.alarm, self.alarms, self.waveform, self.status, self.sighting))
         if reads == self.ignore:
             raise ValueError("give values, alarms, waveforms, a status or a sighting; or ignore = true")
         return self

@@ -6,12 +6,12 @@ from typing import Final, TypeVar, cast, get_args
 
 from msgspec import Struct
 
-from hub.devices.content import Alarm, Sighting, Status, Waveform
+from hub.devices.content import Alarm, Alarms, Meaning, Sighting, Status, Waveform
 from hub.devices.decode import AlarmSent, Item, Refused, SightingSent, StatusSent, WaveformSent
 from hub.devices.expression import Failed
 from hub.devices.field import Field, Record, field, is_one_of, number_in, place_of, scalars, text, where
 from hub.devices.path import MISSING
-from hub.devices.payload import found
+from hub.devices.payload import Unusable, found
 from hub.devices.place import Pick
 from hub.model import Kind, Presence, Priority
 from hub.vocabulary import PARAMETERS
@@ -110,6 +110,59 @@ def alarm(entry: Alarm) -> Emit:
             frame.items.append(AlarmSent(name, presence, grade, sort, of, said, frame.time_ns, frame.device))
 
     return emit
+
+
+def alarms(entry: Alarms) -> Emit:
+    """Compile a list of alarms: each condition that `map` knows is present or absent."""
+    path = place_of(entry)
+    follow = path.getter()
+    words_said = _part(entry.text)
+    meanings: dict[tuple[str, str | None], Meaning] = {}
+    for meaning in entry.map.values():
+        meanings.setdefault(_identity(meaning, entry), meaning)
+
+    def emit(record: Record, frame: Frame) -> None:
+        sent = follow(record.value, record.root)
+        if sent is MISSING or sent is None:
+            return
+        if isinstance(sent, dict | Unusable):
+            frame.refuse(path.below(record.place), f"expected an array of words, found {found(sent)}")
+            return
+        present: dict[tuple[str, str | None], Meaning] = {}
+        for position, element in enumerate(sent if isinstance(sent, list) else [sent]):
+            place = f"{path.below(record.place)}[{position}]"
+            try:
+                word = text(element)
+            except ValueError as error:
+                frame.refuse(place, str(error))
+                continue
+            named = entry.map.get(word)
+            if named is not None:
+                present.setdefault(_identity(named, entry), named)
+            elif entry.other == "refuse":
+                frame.refuse(place, "an alarm that the map of the definition lacks; see `other`")
+        said = (_maybe(words_said, record, frame, text) or "")[:200] if present else ""
+        for (condition, parameter), meaning in (meanings | present).items():
+            is_present = (condition, parameter) in present
+            frame.items.append(
+                AlarmSent(
+                    condition,
+                    "present" if is_present else "absent",
+                    meaning.priority or entry.priority,
+                    meaning.kind or entry.kind,
+                    parameter,
+                    (meaning.text[:200] or said) if is_present else "",
+                    frame.time_ns,
+                    frame.device,
+                )
+            )
+
+    return emit
+
+
+def _identity(meaning: Meaning, of: Alarms) -> tuple[str, str | None]:
+    """Return by which one alarm is told from others."""
+    return meaning.condition, meaning.parameter or of.parameter
 
 
 def status(entry: Status) -> Emit:

@@ -19,7 +19,7 @@ from hub.devices.field import (
     where,
 )
 from hub.devices.join import join
-from hub.devices.parts import Emit, Frame, alarm, sighting, status, waveform
+from hub.devices.parts import Emit, Frame, alarm, alarms, sighting, status, waveform
 from hub.devices.path import MISSING, Path
 from hub.devices.payload import Unusable, found
 from hub.devices.place import Each
@@ -89,6 +89,7 @@ class _Kind:
         self._values = [value(entry, definition) for entry in read.value]
         self._emits: list[Emit] = [
             *(alarm(entry) for entry in read.alarm),
+            *(alarms(entry) for entry in read.alarms),
             *(waveform(entry) for entry in read.waveform),
             *([status(read.status)] if read.status else []),
             *([sighting(read.sighting)] if read.sighting else []),
