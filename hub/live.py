@@ -24,8 +24,8 @@ log = logging.getLogger(__name__)
 _OF_PUMP = frozenset(name for name, known in PARAMETERS.items() if known.equipment == "pump")
 _RANK: dict[str, int] = {"valid": 0, "questionable": 1, "stale": 3}
 _Rank = tuple[int, float, str]
-_CHUNK = 200
-"""Beds rendered in one go, about 2 ms: alarms never wait longer behind a rendering."""
+_CHUNK = 25
+"""Beds rendered in one go, 1 to 4 ms by how much is connected: alarms never wait longer behind it."""
 
 
 class At(Protocol):

@@ -104,15 +104,14 @@ class Silence:
         since_ns = listening.get(device.broker)
         if since_ns is None or not device.received_ns:
             return False
-        silent_ns = now_ns - max(device.received_ns, since_ns)
-        if silent_ns <= device.interval_s * SECOND_NS or self._is_absent(device):
+        margin_ns = self._limits_of(device).technical_rule("device_silent").delay_ns
+        allowed_ns = device.interval_s * SECOND_NS + margin_ns
+        if now_ns - max(device.received_ns, since_ns) <= allowed_ns or self._is_absent(device):
             return False
         gateway = self._gateway_of(device)
         own = self._device_of(device.site, gateway) if gateway is not None else None
-        if own is not None and own.state == "online":
-            silent_ns = min(silent_ns, now_ns - own.state_ns)  # its devices need time to come back as well
-        margin_ns = self._limits_of(device).technical_rule("device_silent").delay_ns
-        return silent_ns > device.interval_s * SECOND_NS + margin_ns
+        # Its devices need time to come back as well.
+        return own is None or own.state != "online" or now_ns - own.state_ns > allowed_ns
 
     def _is_absent(self, device: Device) -> bool:
         return ("", "standby") in device.conditions or ("", "transport") in device.conditions

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 SWEEP_S = 10.0
 """Between two reckonings of the early warning scores."""
-FLUSH_S = 0.2
+FLUSH_S = 0.1
 """Between two publications of an area's list of alarms."""
 WATCH_S = 10.0
 """Between two looks at the disk and at those who are told."""

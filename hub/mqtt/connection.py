@@ -59,6 +59,8 @@ class Connection(asyncio.BufferedProtocol):
         self._is_paused = is_paused
         self._on_puback = on_puback
         self._was_paused = False
+        self._room = 0
+        """Bytes that the buffer had room for when it was last asked."""
         self.writing_held = False
         """Whether the broker doesn't read as fast as we write."""
         self._held_acks: list[int] = []
@@ -72,13 +74,19 @@ class Connection(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the reader knows how much it has room for
         """Say where the next bytes go."""
-        return self._reader.get_buffer()
+        room = self._reader.get_buffer()
+        self._room = len(room)
+        return room
 
     def buffer_updated(self, nbytes: int) -> None:
         """Handle everything that is in the buffer."""
         self.bytes_received += nbytes
         self._reader.advance(nbytes)
         self._drain()
+        if nbytes == self._room and self._transport and not self._over and self._transport.is_reading():
+            # There is more, and uvloop would read on for half a second before it lets anything else happen.
+            self._transport.pause_reading()
+            self.resume()
 
     def pause_writing(self) -> None:
         """Hold acknowledgements back: the broker doesn't read."""

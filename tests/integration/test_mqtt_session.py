@@ -1,6 +1,7 @@
 import asyncio
 import contextlib
 import random
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 import uvloop
 
 from hub.model import Message
-from hub.mqtt.packets import KEPT_BYTES, connect
+from hub.mqtt.packets import KEPT_BYTES, connect, publish
 from hub.mqtt.session import BrokerAddress, BrokerRefused, BrokerUnreachable, Delivery, Session
 from tests.servers import embedded_broker, free_port, mosquitto, password_lines
 
@@ -506,3 +507,45 @@ async def test_waiting_for_a_connection_that_does_not_come_tells_why() -> None:
     async with Hub(BrokerAddress(url=f"mqtt://127.0.0.1:{free_port()}")) as hub:
         with pytest.raises(TimeoutError, match="nothing listens there"):
             await hub.session.wait_connected(0.5)
+
+
+def test_a_backlog_lets_everything_else_have_its_turn() -> None:
+    count, packet = 20_000, publish("a/b", b"x" * 300)
+    buffer_bytes = 64 << 10
+    per_turn: Counter[int] = Counter()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1 << 16)
+        writer.write(b"\x20\x02\x00\x00")
+        await reader.read(1 << 16)
+        writer.write(b"\x90\x03\x00\x01\x00" + packet * count)
+        await reader.read()
+        writer.close()
+
+    async def main() -> None:
+        loop, turn, done = asyncio.get_running_loop(), 0, asyncio.Event()
+
+        def next_turn() -> None:
+            nonlocal turn
+            turn += 1
+            loop.call_soon(next_turn)
+
+        def deliver(delivery: Delivery) -> None:
+            per_turn[turn] += len(delivery.messages)
+            if sum(per_turn.values()) == count:
+                done.set()
+
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+            url = f"mqtt://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            session = Session(
+                BrokerAddress(url=url), client_id="s", filters=["a/#"], deliver=deliver,
+                clean_session=True, qos=0, buffer_bytes=buffer_bytes,
+            )  # fmt: skip
+            next_turn()
+            running = asyncio.create_task(session.run())
+            await asyncio.wait_for(done.wait(), 30)
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    uvloop.run(main())
+    assert max(per_turn.values()) <= 2 * buffer_bytes / len(packet)

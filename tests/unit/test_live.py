@@ -321,7 +321,7 @@ def test_many_changed_beds_are_sent_in_chunks_so_that_alarms_do_not_wait(screens
     tick(live, screens, NOW)
     for n in range(500):
         live.update(device(f"mon-{n}"), reading(device=f"mon-{n}", heart_rate=72.0))
-    assert tick(live, screens, NOW) == [200, 200, 100]
+    assert tick(live, screens, NOW) == [25] * 20
 
 
 def test_beds_have_the_shape_of_the_contract(live):
