@@ -9,9 +9,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
+from hub.alarms.alarm import AlarmEvent
 from hub.alarms.limits import DEFAULTS, load_limits
 from hub.alarms.log import EventLog
 from hub.alarms.records import Records
+from hub.alarms.selftest import came_out
 from hub.alarms.system import AlarmSystem
 from hub.api.app import create_api
 from hub.api.fhir.forgetting import Forgetting
@@ -310,6 +312,7 @@ class Hub:
                 await self._start_store(drain)
                 stack.push_async_callback(drain.store.stop)
             self.stream.start()
+            self.log.listen_to_canaries(self._canary_told)
             await self.alarms.start()
             stack.push_async_callback(self.alarms.stop)
             await self._resume()
@@ -334,7 +337,6 @@ class Hub:
                 tasks.create_task(self.provider.greet())
             tasks.create_task(self._enter_new_devices())
             tasks.create_task(self.births_file.run())
-            tasks.create_task(_every(0.1, self._beat))
             tasks.create_task(_every(1.0, self._tick))
             tasks.create_task(_every(_FOLLOW_S, self._follow_registry))
 
@@ -384,7 +386,15 @@ class Hub:
         known = self.roster.find(device.site, device.id)
         return known.clock.offset_ns if known else 0
 
+    def _canary_told(self, event: AlarmEvent, _recorded: bool) -> None:
+        """Send a heartbeat when the alarms of canaries at every broker came out."""
+        brokers = self.brokers
+        if came_out(event) and brokers.crossed(event.alarm.device, event.alarm.changed_ns):
+            self.stream.heartbeat(self.now_ns(), storing=brokers.storing, lag_s=brokers.lag_s)
+
     def _knocked(self, device: Device, topic: str) -> None:
+        if self.brokers.is_canary(device):
+            return
         if not self._knocks.full():
             self._knocks.put_nowait((device, topic))
 
@@ -435,12 +445,6 @@ class Hub:
         )
 
     # What time brings.
-
-    async def _beat(self) -> None:
-        """Send a heartbeat when a canary has crossed from every broker and its alarm came out."""
-        if self.alarms.works() and self.brokers.crossed():
-            brokers = self.brokers
-            self.stream.heartbeat(self.now_ns(), storing=brokers.storing, lag_s=brokers.lag_s)
 
     async def _tick(self) -> None:
         now_ns = self.now_ns()

@@ -1,5 +1,6 @@
 """The brokers that a hub reads from: the embedded one or those of the settings, an inlet each."""
 
+import asyncio
 import logging
 from collections.abc import Coroutine, Iterable, Sequence
 from contextlib import AsyncExitStack
@@ -79,7 +80,7 @@ class Brokers:
     def runs(self) -> list[Coroutine[None, None, None]]:
         """Return what must run: the embedded broker's watch and every inlet."""
         watches: list[Coroutine[None, None, None]] = [] if self.embedded is None else [self.embedded.run()]
-        return [*watches, *(inlet.run(self._roster) for inlet in self.inlets)]
+        return [*watches, *(inlet.run() for inlet in self.inlets)]
 
     def publish(self, topic: str, payload: bytes, retain: bool = False) -> bool:
         """Publish at every broker: nobody knows where a device listens. False where a queue is full."""
@@ -95,8 +96,15 @@ class Brokers:
                     if owner is device:
                         canary.durable(reading.time_ns)
 
-    def crossed(self) -> bool:
-        """Tell whether a canary has crossed from every broker since the last time this was so."""
+    def crossed(self, device: str, time_ns: int) -> bool:
+        """Note that the alarm of a canary came out; tell whether every broker's has since this was last so.
+
+        `time_ns` is the determination time of its reading.
+        """
+        monotonic_s = asyncio.get_running_loop().time()
+        for inlet in self.inlets:
+            if inlet.name == device and inlet.canary.told(time_ns, monotonic_s):
+                inlet.crossed = True
         if not self.inlets or not all(inlet.crossed for inlet in self.inlets):
             return False
         for inlet in self.inlets:
@@ -122,8 +130,11 @@ class Brokers:
 
     def devices(self) -> list[Device]:
         """Return every device that was heard but the canaries, which are nobody's."""
-        names = {inlet.name for inlet in self.inlets}
-        return [one for one in self._roster.known() if one.area != AREA or one.id not in names]
+        return [one for one in self._roster.known() if not self.is_canary(one)]
+
+    def is_canary(self, device: Device) -> bool:
+        """Tell whether a device is the hub's own canary at one of the brokers."""
+        return device.area in ("", AREA) and any(device.id == inlet.name for inlet in self.inlets)
 
     def tick(self) -> None:
         """Let the alarm of each lost broker list the devices that it takes with it as of now."""

@@ -1,15 +1,15 @@
-"""A reading of the hub's own that shows, twice a second, whether the line works from end to end."""
+"""A device of the hub's own that shows, twice a second, whether the line works from end to end."""
 
 from collections import deque
 from collections.abc import Callable
 
 import msgspec
 
-from hub.device import Device
+from hub.alarms.selftest import CANARY
 from hub.mqtt.topics import native_topic
 
 INTERVAL_S = 0.5
-"""Between two canaries: a heartbeat is due every 2 s."""
+"""Between two canaries, and so a second between two alarms: a heartbeat is due every 2 s."""
 AREA = "hub"
 """The area of the hub's own topics."""
 _REMEMBERED = 1024
@@ -18,8 +18,8 @@ _REMEMBERED = 1024
 class Canary:
     """Publishes readings to one broker and notes when they come back. Times are monotonic seconds.
 
-    Told: alarms and live values have followed it, by whichever lane. Durable: the journal holds it and it was
-    acknowledged on the persistent session.
+    Every other one is beyond its limit. Told: its alarm came out, by whichever lane. Durable: the journal
+    holds it and it was acknowledged on the persistent session.
     """
 
     def __init__(self, site: str, name: str, publish: Callable[[str, bytes], bool]) -> None:
@@ -34,19 +34,21 @@ class Canary:
         self.lag_s = 0.0
         """From sending to telling, of the newest."""
         self._publish = publish
+        self._beyond = False
         self._sent: deque[tuple[int, float]] = deque(maxlen=_REMEMBERED)
         """Determination time in milliseconds, and when it was sent."""
 
     def send(self, now_ns: int, monotonic_s: float) -> None:
         """Publish one canary."""
         now_ms = now_ns // 1_000_000
-        payload = {"time": now_ms, "seq": now_ms, "values": {"hub_canary": now_ms % 1000}}
+        self._beyond = not self._beyond
+        payload = {"time": now_ms, "seq": now_ms, "values": {CANARY: int(self._beyond)}}
         if self._publish(self.topic, msgspec.json.encode(payload)):
             self._sent.append((now_ms, monotonic_s))
 
-    def told(self, device: Device, monotonic_s: float) -> bool:
-        """Note that a canary may have been told; return whether a new one was."""
-        sent_s = self._sent_at(device.time_ns)
+    def told(self, time_ns: int, monotonic_s: float) -> bool:
+        """Note that the alarm of the canary of this determination time came out; tell whether it is news."""
+        sent_s = self._sent_at(time_ns)
         if sent_s is None or (self.told_s is not None and sent_s <= self.told_s):
             return False
         self.told_s = sent_s

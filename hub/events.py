@@ -149,7 +149,7 @@ class Reset(Struct, frozen=True, gc=False):
 
 
 class Heartbeat(Struct, frozen=True, gc=False):
-    """A canary reading has crossed the whole line since the last one."""
+    """A canary's alarm has come out at the end of the whole line since the last one."""
 
     time: datetime
     hub: str

@@ -207,7 +207,7 @@ class Stream:
             self.publish(frame, scope)
 
     def heartbeat(self, now_ns: int, *, storing: bool, lag_s: float) -> None:
-        """Tell every client that a canary reading has crossed the line; call it for no other reason."""
+        """Tell every client that a canary's alarm came out; call it for no other reason."""
         self.rendered += 1
         frame = heartbeat_frame(now_ns, self._hub, self.told, storing, lag_s)
         for scope in self.scopes():

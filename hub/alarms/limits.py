@@ -24,6 +24,7 @@ from hub.alarms.rules import (
     Step,
     in_order,
 )
+from hub.alarms.selftest import CANARY, SIDE
 from hub.clock import SECOND_NS
 from hub.model import Priority, Value
 from hub.vocabulary import PARAMETERS, unknown
@@ -195,6 +196,7 @@ def _limits(tables: Tables, combinations: Any, where: str, errors: list[str]) ->
             errors += [_line(where, name, one["loc"], one["msg"]) for one in error.errors()]
         except ValueError as error:
             errors.append(f"{where}.{name}: {error}")
+    by_parameter[CANARY] = (SIDE,)
     together = _combinations(combinations, where, errors)
     missing = [priority for priority in schema.PRIORITIES if priority not in policies]
     errors += [f"{where}: signals.{priority}: the table is missing" for priority in missing]

@@ -11,10 +11,11 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Condition, Thread
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from hub.alarms.alarm import Alarm, AlarmEvent, Happening, Signal
 from hub.alarms.backlog import Backlog
+from hub.alarms.selftest import is_canary
 from hub.failpoint import failpoint
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ class File(Protocol):
     def epochs(self) -> list[tuple[str, int]]: ...  # noqa: D102
     def trimmed(self) -> int: ...  # noqa: D102
     def append(self, events: Sequence[AlarmEvent]) -> None: ...  # noqa: D102
+    def pass_by(self, event: AlarmEvent) -> None: ...  # noqa: D102
     def after(self, sequence: int, limit: int) -> list[AlarmEvent]: ...  # noqa: D102
     def of_alarm(self, alarm: str) -> list[AlarmEvent]: ...  # noqa: D102
     def between(self, start_ns: int, end_ns: int, after: int, limit: int) -> list[AlarmEvent]: ...  # noqa: D102
@@ -75,6 +77,7 @@ class EventLog:
         self._file = file
         self._tell_after_s = tell_after_s
         self._listeners: list[Listener] = []
+        self._canary_listeners: list[Listener] = []
         self._sequence = 0
         self._told = 0
         self._trimmed = 0
@@ -92,6 +95,8 @@ class EventLog:
         # Shared with the writer, under `_wake`:
         self._wake = Condition()
         self._backlog = Backlog(max_unrecorded)
+        self._passing: AlarmEvent | None = None
+        """The newest event of a canary that is to be written."""
         self._trims: deque[tuple[int, asyncio.Future[None]]] = deque()
         self._erasures: deque[tuple[str, asyncio.Future[None]]] = deque()
         self._stopping = False
@@ -137,6 +142,10 @@ class EventLog:
         """Tell `listener` every event from now on."""
         self._listeners.append(listener)
 
+    def listen_to_canaries(self, listener: Listener) -> None:
+        """Tell `listener` what `pass_by` takes, and nothing else."""
+        self._canary_listeners.append(listener)
+
     def record(
         self,
         event: Happening,
@@ -153,15 +162,31 @@ class EventLog:
         """Give a change its sequence number, hand it to the writer and return; never waits."""
         self._sequence += 1
         numbered = AlarmEvent(self._sequence, event, time_ns, alarm, ward, bed, patient, signal, who, why)
-        wait_s = self._tell_after_s if self._failing is None else 0.0
-        self._untold.append((numbered, self._loop.time() + wait_s))
         with self._wake:
             self._backlog.add(numbered)
             self._wake.notify()
-        if self._timer is None or wait_s == 0.0:
-            self._set_timer(wait_s)
+        self._owe(numbered)
         failpoint("alarm:numbered")
         return numbered
+
+    def pass_by(self, event: Happening, time_ns: int, alarm: Alarm, **known: Any) -> AlarmEvent:  # noqa: ANN401 - as `record`
+        """Take a canary's event the way of every other, over the disk and within the same time; keep none.
+
+        It has the number of the event before it.
+        """
+        passing = AlarmEvent(self._sequence, event, time_ns, alarm, **known)
+        with self._wake:
+            self._passing = passing
+            self._wake.notify()
+        self._owe(passing)
+        return passing
+
+    def _owe(self, event: AlarmEvent) -> None:
+        """Tell an event in its turn: once the disk has it, and when its time is over at the latest."""
+        wait_s = self._tell_after_s if self._failing is None else 0.0
+        self._untold.append((event, self._loop.time() + wait_s))
+        if self._timer is None or wait_s == 0.0:
+            self._set_timer(wait_s)
 
     async def told(self, sequence: int) -> bool:
         """Wait until an event has been told, 100 ms or so; return whether it is recorded by then."""
@@ -260,11 +285,6 @@ class EventLog:
         return self._failing
 
     @property
-    def late_s(self) -> float:
-        """For how many seconds beyond its time the oldest event waits to be told, 0 for none."""
-        return max(0.0, self._loop.time() - self._untold[0][1]) if self._untold else 0.0
-
-    @property
     def unrecorded(self) -> int:
         """How many events wait to be recorded."""
         return len(self._backlog)
@@ -291,9 +311,24 @@ class EventLog:
 
     def _tell_through(self, sequence: int, *, recorded: bool) -> None:
         while self._untold and self._untold[0][0].sequence <= sequence:
+            if self._untold[0][0].sequence == sequence and is_canary(self._untold[0][0].alarm):
+                break  # it came after the event of this number
             self._tell(self._untold.popleft()[0], recorded=recorded)
 
     def _tell(self, event: AlarmEvent, *, recorded: bool) -> None:
+        passing = is_canary(event.alarm)
+        if not passing:
+            self._keep(event)
+        for listener in self._canary_listeners if passing else self._listeners:
+            try:
+                listener(event, recorded)
+            except Exception:  # one listener's fault must not keep an alarm from the others
+                log.exception("a listener failed at alarm event %d", event.sequence)
+        failpoint("alarm:told")
+        if self._waiting:
+            self._let_go()
+
+    def _keep(self, event: AlarmEvent) -> None:
         if self._recent.maxlen and len(self._recent) == self._recent.maxlen:
             self._recent_from = self._recent[0].sequence
         self._recent.append(event)
@@ -302,14 +337,6 @@ class EventLog:
             self._present.pop(event.alarm.id, None)
         else:
             self._present[event.alarm.id] = event
-        for listener in self._listeners:
-            try:
-                listener(event, recorded)
-            except Exception:  # one listener's fault must not keep an alarm from the others
-                log.exception("a listener failed at alarm event %d", event.sequence)
-        failpoint("alarm:told")
-        if self._waiting:
-            self._let_go()
 
     def _let_go(self) -> None:
         for sequence, told in self._waiting:
@@ -323,6 +350,13 @@ class EventLog:
             self._failing = None
         self._tell_through(through, recorded=True)
 
+    def _passed(self, passed: AlarmEvent) -> None:
+        """Tell the canaries up to one that the disk has: whatever was recorded before it is told by now."""
+        while self._untold and is_canary(self._untold[0][0].alarm):
+            if self._untold[0][0].time_ns > passed.time_ns:
+                break
+            self._tell(self._untold.popleft()[0], recorded=True)
+
     def _failed(self, reason: str) -> None:
         if self._failing is None:
             log.error("alarm events can't be recorded (%s); they are told and kept until they can", reason)
@@ -335,16 +369,21 @@ class EventLog:
         retry_s = _FIRST_RETRY_S
         while True:
             with self._wake:
-                self._wake.wait_for(lambda: self._backlog or self._trims or self._erasures or self._stopping)
+                self._wake.wait_for(
+                    lambda: self._backlog or self._passing or self._trims or self._erasures or self._stopping
+                )
                 batch = self._backlog.first(_BATCH)
-                trim = self._trims[0] if self._trims and not batch else None
-                erasure = self._erasures[0] if self._erasures and not (batch or trim) else None
+                passing = None if batch else self._passing
+                trim = self._trims[0] if self._trims and not (batch or passing) else None
+                erasure = self._erasures[0] if self._erasures and not (batch or passing or trim) else None
                 if self._stopping and not batch:
                     break
             try:
                 if batch:
                     self._file.append(batch)
                     failpoint("alarm:written")
+                elif passing is not None:
+                    self._file.pass_by(passing)
                 elif trim is not None and not self._file.trim(trim[0]):
                     self._trims.popleft()
                     self._report(self._trim_done, trim[1], self._file.trimmed())
@@ -364,6 +403,10 @@ class EventLog:
                 with self._wake:
                     self._backlog.remove(batch)
                 self._report(self._recorded, batch[-1].sequence)
+            elif passing is not None:
+                with self._wake:
+                    self._passing = None if self._passing is passing else self._passing
+                self._report(self._passed, passing)
         self._close()
 
     def _close(self) -> None:

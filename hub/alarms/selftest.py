@@ -1,87 +1,35 @@
-"""Whether an alarm would come out now: a canary patient of the hub's own, judged and signalled for real.
+"""The canary's alarm: what shows that alarms come out, by coming out itself, every second.
 
-The nurse stations' heartbeat hangs on it: no heartbeat is sent while the canary's alarm doesn't come out, or
-while events wait to be told.
+A canary is a device of the hub's own. Its readings go from a broker through decoding, the conditions and
+signals of every alarm and the event log's disk to the stream, where they become the heartbeat. Its alarm is
+listed, counted and told nowhere.
 """
 
-import logging
+from typing import Final
 
-from hub.alarms.alarm import Alarm, AlarmEvent, Happening, Signal
-from hub.alarms.conditions import Conditions
-from hub.alarms.limits import LimitSet, load_limits
-from hub.alarms.log import EventLog
+from hub.alarms.alarm import Alarm, AlarmEvent
+from hub.alarms.rules import Limit, Side
 from hub.alarms.signal import is_visible
-from hub.alarms.signals import Signals
-from hub.device import Device
-from hub.model import Reading, Value
 
-log = logging.getLogger(__name__)
+CANARY: Final = "hub_canary"
+"""Its parameter: 1 is beyond the limit, 0 is inside."""
+SIDE: Final = Side(CANARY, "limit_high", Limit(CANARY, "limit_high", "high", 0.5, "high", 0, 0.0), None)
+"""Its limit: in force for everybody, whatever a limits file says."""
+_COMES_OUT: Final = frozenset({"start", "update", "re-alarmed"})
+"""A canary comes and goes, so that most of the time its alarm goes on as an episode."""
 
-LATE_S = 1.0
-"""An event that has waited for so long beyond its time to be told means that the path is broken."""
+
+def is_canary(alarm: Alarm) -> bool:
+    """Tell whether an alarm is a canary's."""
+    return alarm.parameter == CANARY
 
 
-class SelfTest:
-    """A device that desaturates and recovers at each call, with conditions and signals of its own."""
-
-    def __init__(self, event_log: EventLog, rules: LimitSet | None = None) -> None:
-        limits = (rules or load_limits()).of("adult")
-        self._log = event_log
-        self._device = Device("canary", "canary", "hub", "hub", 1.0)
-        self._told: list[AlarmEvent] = []
-        self._signals = Signals(self._record, limits.policy)
-        self._conditions = Conditions(lambda _: limits, self._signals.tell)
-        self._works = True
-
-    def passes(self, now_ns: int) -> bool:
-        """Tell whether an urgent alarm came out, visible, and ended, and events are told in time."""
-        self._told.clear()
-        try:
-            for step, saturation in enumerate((70.0, 99.0)):
-                time_ns = now_ns + step
-                values: dict[str, Value] = {"spo2": saturation}
-                reading = Reading("canary", "canary", "observations", time_ns, 0, time_ns, 1, values, None)
-                self._conditions.observe(self._device, reading, time_ns)
-            self._signals.tick(now_ns + 1)
-            works = self._came_out() and self._log.late_s < LATE_S
-        except Exception:  # whatever it is, an alarm would not have come out
-            if self._works:
-                log.exception("the canary's alarm failed")
-            works = False
-        if works is not self._works:
-            log.log(
-                logging.INFO if works else logging.CRITICAL,
-                "the alarm path %s",
-                "works" if works else "is broken",
-            )
-        self._works = works
-        return works
-
-    def _came_out(self) -> bool:
-        starts = [event for event in self._told if event.event in ("start", "update", "re-alarmed")]
-        begun = [event for event in starts if event.alarm.presence == "present"]
-        gone = [event for event in self._told if event.alarm.presence == "absent"]
-        return bool(
-            begun
-            and gone
-            and begun[0].alarm.priority == "high"
-            and begun[0].signal is not None
-            and is_visible(begun[0].signal)
-        )
-
-    def _record(
-        self,
-        event: Happening,
-        time_ns: int,
-        alarm: Alarm,
-        *,
-        ward: str | None,
-        bed: str | None,
-        patient: str | None,
-        signal: Signal | None,
-        who: str | None,
-        why: str | None,
-    ) -> AlarmEvent:
-        told = AlarmEvent(0, event, time_ns, alarm, ward, bed, patient, signal, who, why)
-        self._told.append(told)
-        return told
+def came_out(event: AlarmEvent) -> bool:
+    """Tell whether an event of a canary is an urgent alarm that people would be shown."""
+    alarm, signal = event.alarm, event.signal
+    return (
+        event.event in _COMES_OUT
+        and (alarm.presence, alarm.priority) == ("present", "high")
+        and signal is not None
+        and is_visible(signal)
+    )

@@ -24,7 +24,7 @@ def test_the_built_in_limits_and_a_minimal_file_are_good(tmp_path: Path) -> None
     path = tmp_path / "limits.toml"
     path.write_text(GOOD)
     limits = load_limits(path).of("adult")
-    assert set(limits.by_parameter) == {"heart_rate"}
+    assert set(limits.by_parameter) == {"heart_rate", "hub_canary"}
     assert limits.policies == load_limits(DEFAULTS).of("adult").policies, "what it leaves out is built in"
     assert load_limits(path).of("neonatal").by_parameter == limits.by_parameter
 
