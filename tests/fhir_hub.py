@@ -23,6 +23,7 @@ from hub.clients import Clients
 from hub.device import Device, Latest
 from hub.journal import Journal
 from hub.live import Live
+from hub.location.places import Places
 from hub.metrics import Metrics
 from hub.model import Batch, Reading, Waveform
 from hub.stores.duckdb import DuckDBStore
@@ -48,6 +49,10 @@ WARD = {
         {"id": "pump-1", "definition": "native", "bed": "icu-01", "interval_s": 5},
         {"id": "mon-2", "definition": "native", "bed": "icu-02", "interval_s": 1},
         {"id": "spare", "definition": "native", "area": "icu"},
+    ],
+    "zone": [
+        {"id": "icu-01", "name": "Room 1", "ward": "icu", "beds": ["icu-01"], "gateways": ["gw-1"]},
+        {"id": "exit", "name": "Way out", "gateways": ["gw-2"], "forbidden": True},
     ],
 }
 
@@ -168,7 +173,9 @@ async def fhir_hub(
         for part in (registry, tokens, clients, log, journal, store):
             await part.start()
             stack.push_async_callback(part.stop)
-        await registry.seed(parse(ward or WARD, "ward.toml"))
+        ward_file = parse(ward or WARD, "ward.toml")
+        await registry.seed(ward_file)
+        places = Places(ward_file)
         live = Live(registry)
         stream = Stream("hub-1", log, lambda scope: live.snapshot(clock.ns, scope))
         stream.start()
@@ -206,6 +213,7 @@ async def fhir_hub(
             clients=clients,
             public_url=public_url,
             scores=lambda patient: assessments.get(patient, []),
+            places=lambda: places,
         )
         interface = FhirInterface(fhir, journal)
         await interface.start()

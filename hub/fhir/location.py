@@ -1,4 +1,4 @@
-"""Sites, wards and beds as Locations."""
+"""Sites, wards, rooms and beds as Locations."""
 
 from hub.fhir.ids import resource_id
 from hub.fhir.resource import Resource, reference, versioned
@@ -24,6 +24,11 @@ def bed_id(site: str, bed: str) -> str:
     return resource_id("bed", site, bed)
 
 
+def room_id(site: str, zone: str) -> str:
+    """Return the id of a zone's Location."""
+    return resource_id("room", site, zone)
+
+
 def site(name: str) -> Resource:
     """Render a site."""
     return _location(site_id(name), name, name, ("si", "Site"))
@@ -35,6 +40,14 @@ def ward(entry: WardEntry) -> Resource:
         ward_id(entry.site, entry.id), f"{entry.site}/{entry.id}", entry.name or entry.id, ("wa", "Ward")
     )
     return versioned({**resource, "partOf": reference("Location", site_id(entry.site))})
+
+
+def room(site: str, zone: str, name: str, in_ward: str | None) -> Resource:
+    """Render a zone of the ward file: a room, a corridor, or a way out of the wards."""
+    # No ward or bed has a colon in its id: what a zone is called may be a bed's name as well.
+    resource = _location(room_id(site, zone), f"{site}/zone:{zone}", name, ("ro", "Room"))
+    whole = site_id(site) if in_ward is None else ward_id(site, in_ward)
+    return versioned({**resource, "partOf": reference("Location", whole)})
 
 
 def bed(entry: BedEntry) -> Resource:

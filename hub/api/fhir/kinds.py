@@ -1,6 +1,6 @@
 """The kinds of resources beside Observation: where they come from and by what they are found."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Final, Literal
 
 from msgspec import Struct
@@ -151,8 +151,16 @@ async def _locations(services: FhirServices, _query: Query) -> list[Resource]:
         *(location.site(site) for site in sites),
         *(location.ward(entry) for entry in wards),
         *(location.bed(entry) for entry in services.registry.beds()),
+        *_rooms(services, sites),
     ]
     return [identified(one, known.get(one["id"], ())) for one in found]
+
+
+def _rooms(services: FhirServices, sites: Collection[str]) -> Iterator[Resource]:
+    places = services.places()
+    if places.site in sites:
+        for zone in places.zones.values():
+            yield location.room(places.site, zone.id, zone.name, zone.ward)
 
 
 async def _location(services: FhirServices, text: str) -> Resource:
@@ -365,7 +373,7 @@ KINDS: Final[dict[str, Kind]] = {
                 "partof": _ref("partOf", "Location"),
                 "status": _token("status"),
                 "operational-status": _token("operationalStatus"),
-                "type": _token("physicalType", "site, ward or bed: si, wa, bd"),
+                "type": _token("physicalType", "site, ward, room or bed: si, wa, ro, bd"),
             },
             _location,
             writable=True,

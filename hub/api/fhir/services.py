@@ -17,6 +17,7 @@ from hub.api.fhir.ledger import Ledger
 from hub.api.fhir.whose import Whose
 from hub.api.services import TokenCheck
 from hub.device import Device
+from hub.location.places import Places
 from hub.stores.store import Store
 from hub.ward.model import (
     BedEntry,
@@ -83,6 +84,8 @@ class FhirServices:
     """Signs access tokens and cursors; a new one each start."""
     scores: Callable[[str], Sequence[Assessment]] = lambda _: ()
     """Returns the early warning scores that are kept of a patient, oldest first."""
+    places: Callable[[], Places] = Places
+    """Returns the zones of the ward file; none by default."""
     device_keys: dict[str, DeviceEntry] = field(default_factory=dict)
     """By the key in Observation ids: the devices as `directory` last saw them."""
     absence: Absence = field(default_factory=Absence)

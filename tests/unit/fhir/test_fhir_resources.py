@@ -70,6 +70,8 @@ RESOURCES = {
     "ward": location.ward(WardEntry("main", "icu", "Intensive care", "icu", ("icu-01",))),
     "bed": location.bed(BedEntry("main", "icu", "icu-01", "pt-1")),
     "empty bed": location.bed(BedEntry("main", "icu", "icu_02", None)),
+    "room": location.room("main", "room-1", "Room 1", "icu"),
+    "way out": location.room("main", "exit", "Way out", None),
     "patient": patient.patient(WHO),
     "patient without anything": patient.patient(PatientEntry(id="pt-2", name="B")),
     "encounter": encounter.encounter(CHAIN, AT + 70 * SECOND, [Identifier("V1", "urn:visit")]),
