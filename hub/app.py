@@ -280,6 +280,7 @@ class Hub:
             clients=self.clients,
             public_url=self.settings.http.public_url,
             scores=self.alarms.early_warning.history,
+            places=lambda: self.whereabouts.places,
         )
 
     @asynccontextmanager
