@@ -1,7 +1,7 @@
 """Signing in at the hospital's OpenID provider: to it, and back with an answer."""
 
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from fastapi import APIRouter, FastAPI, Request
 from msgspec import Struct
@@ -82,7 +82,7 @@ async def callback(request: Request, door: Door) -> Response:
         return _to_page(request, "unreachable")
     before = None if attempt is None else attempt.before
     secret = await door.open(request, person, before, person.subject, person.id_token)
-    response = _to_page(request)
+    response = _to_page(request, "done")
     SESSION.give(response, request, secret, door.sessions.times.shown_s)
     return response
 
@@ -105,8 +105,8 @@ def _provider(door: SignIn) -> "Provider":
     return door.provider
 
 
-def _to_page(request: Request, reason: Reason | None = None) -> Response:
+def _to_page(request: Request, result: Reason | Literal["done"]) -> Response:
     # Never to an address that came with the request.
-    response = RedirectResponse("/" if reason is None else f"/?sign-in={reason}", 303)
+    response = RedirectResponse(f"/?sign-in={result}", 303)
     _ATTEMPT.take_back(response, request)
     return response

@@ -3,7 +3,7 @@
 from typing import Literal
 
 Reason = Literal["no-role", "name-taken", "expired", "declined", "failed", "unreachable"]
-"""Why nobody is signed in: the page has words for each."""
+"""Why nobody is signed in: the page has words for each (`signInRefused` in its i18n)."""
 
 
 class ProviderUnavailable(Exception):  # noqa: N818 - a state, told to whoever operates the hub

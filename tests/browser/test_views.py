@@ -67,16 +67,15 @@ def test_axe_finds_nothing_at_the_door_in_the_settings_and_on_a_phone(station, s
     assert violations(page) == ""
 
 
-def test_pictures_of_every_view(station, ward, alarms):
+def keep(page, name):
+    """Keep a picture of a page, for the documentation."""
     PICTURES.mkdir(parents=True, exist_ok=True)
+    page.wait_for_timeout(2500)
+    with Image.open(io.BytesIO(page.screenshot())) as picture:
+        picture.convert("RGB").save(PICTURES / f"{name}.webp", quality=82, method=6)
 
-    def keep(page, name):
-        page.wait_for_timeout(2500)
-        with Image.open(io.BytesIO(page.screenshot())) as picture:
-            picture.convert("RGB").save(PICTURES / f"{name}.webp", quality=82, method=6)
 
-    page = station(user=None, size=(1280, 800), color_scheme="dark")
-    keep(page, "sign-in")
+def test_pictures_of_every_view(station, ward, alarms):
     page = station(color_scheme="dark", size=(1920, 1080))
     for view, (address, testid) in VIEWS.items():
         page.goto(f"{ward.url}/{address}")

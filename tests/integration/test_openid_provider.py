@@ -60,7 +60,7 @@ class Hospital:
         """Return where the page is led to."""
         response = await page.get(await self.come_back(page, person))
         assert response.status_code == 303
-        if response.headers["location"] == "/":
+        if response.headers["location"] == "/?sign-in=done":
             page.headers["X-CSRF-Token"] = (await page.get("/api/v1/session")).json()["csrf"]
         return response.headers["location"]
 
@@ -103,7 +103,7 @@ async def test_people_of_the_hospital_come_in_act_in_their_role_and_go(
 ) -> None:
     anna = people["anna"]
     answer = await hospital.come_back(page, anna)
-    assert (await page.get(answer)).headers["location"] == "/"
+    assert (await page.get(answer)).headers["location"] == "/?sign-in=done"
     told = (await page.get("/api/v1/session")).json()
     assert (told["user"], told["name"], told["role"]) == ("anna.berg", "Anna Berg", "nurse")
     assert (await page.get("/api/v1/patients")).status_code == 200
@@ -116,7 +116,7 @@ async def test_people_of_the_hospital_come_in_act_in_their_role_and_go(
 
     # The provider knows her still, and asks again all the same: the screen is shared.
     assert anna.asked == 1
-    assert await hospital.sign_in(page, anna) == "/"
+    assert await hospital.sign_in(page, anna) == "/?sign-in=done"
     assert anna.asked == 2
 
     response = await page.delete("/api/v1/session")
@@ -130,7 +130,7 @@ async def test_people_of_the_hospital_come_in_act_in_their_role_and_go(
     assert "groups holds visitors; oidc.role_map knows it-staff, icu-nurses" in hospital.hub.log.read_text()
 
     # Who runs the hub sees who is in, and shows them out.
-    assert await hospital.sign_in(page, people["otto"]) == "/"
+    assert await hospital.sign_in(page, people["otto"]) == "/?sign-in=done"
     listed = await asyncio.to_thread(hospital.command, "user", "sessions")
     assert [word for word in ("otto.roth", "Otto Roth", "OpenID", "acts") if word not in listed.stdout] == []
     events = (await page.get("/fhir/AuditEvent")).json()["entry"]
@@ -192,7 +192,7 @@ async def test_a_provider_that_is_away_keeps_nobody_from_their_alarms(
     assert "see to oidc.issuer, and that this machine reaches it" in bad.stdout
 
     hospital.provider.start()
-    assert await hospital.sign_in(page, people["anna"]) == "/"
+    assert await hospital.sign_in(page, people["anna"]) == "/?sign-in=done"
     log = hospital.hub.log.read_text()
     assert log.count("people can't sign in by OpenID Connect: ") == 1
     assert log.count("people can sign in by OpenID Connect again") == 1

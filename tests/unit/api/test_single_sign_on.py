@@ -63,7 +63,7 @@ async def refused(page, response, reason):
 
 async def test_somebody_of_a_mapped_group_comes_in_with_the_role_and_its_session(page, provider, station):
     response = await come_in(page, provider)
-    assert (response.status_code, response.headers["location"]) == (303, "/")
+    assert (response.status_code, response.headers["location"]) == (303, "/?sign-in=done")
     told = (await page.get("/api/v1/session")).json()
     assert (told["user"], told["name"], told["role"]) == ("anna.berg", "Anna Berg", "nurse")
     assert (await page.get("/api/v1/patients")).status_code == 200
@@ -139,7 +139,7 @@ async def test_an_answer_that_comes_late_is_refused(page, provider, clock):
 async def test_a_code_opens_the_door_once(page, provider, station):
     answer = provider.answer(await begin(page))
     attempt = page.cookies["wardhub-sign-in"]
-    assert (await page.get(answer)).headers["location"] == "/"
+    assert (await page.get(answer)).headers["location"] == "/?sign-in=done"
     async with station.browser() as thief:
         await refused(thief, await thief.get(answer), "expired")
         thief.cookies["wardhub-sign-in"] = attempt
@@ -150,7 +150,7 @@ async def test_a_code_that_the_provider_takes_again_opens_no_door_again(page, pr
     provider.forgets = True
     answer = provider.answer(await begin(page))
     attempt = page.cookies["wardhub-sign-in"]
-    assert (await page.get(answer)).headers["location"] == "/"
+    assert (await page.get(answer)).headers["location"] == "/?sign-in=done"
     async with station.browser() as thief:
         thief.cookies["wardhub-sign-in"] = attempt
         await refused(thief, await thief.get(answer), "expired")
@@ -158,7 +158,7 @@ async def test_a_code_that_the_provider_takes_again_opens_no_door_again(page, pr
 
 async def test_an_answer_of_another_provider_is_refused(page, provider):
     await refused(page, await come_in(page, provider, iss="https://elsewhere.example"), "failed")
-    assert (await come_in(page, provider, iss="")).headers["location"] == "/", "older providers send none"
+    assert (await come_in(page, provider, iss="")).headers["location"] == "/?sign-in=done", "older providers send none"
 
 
 async def test_a_provider_that_promises_to_name_itself_must(page, provider):
@@ -173,7 +173,7 @@ async def test_a_refusal_of_the_provider_is_told(page, provider):
 async def test_nothing_of_an_answer_leads_the_browser_elsewhere(page, provider):
     for name in ("next", "redirect", "redirect_uri", "return_to", "url", "post_logout_redirect_uri"):
         response = await come_in(page, provider, **{name: "https://evil.example/"})
-        assert response.headers["location"] == "/"
+        assert response.headers["location"] == "/?sign-in=done"
         response = await page.get(CALLBACK, params={name: "//evil.example", "error": "x"})
         assert response.headers["location"] == "/?sign-in=expired"
 
@@ -219,7 +219,7 @@ async def test_a_token_of_another_time_is_refused(page, provider, clock, change)
     provider.claims = {name: int(clock.seconds()) + seconds}
     await lied(page, provider)
     provider.claims = {name: int(clock.seconds()) + seconds - (1 if seconds > 0 else -2)}
-    assert (await come_in(page, provider)).headers["location"] == "/", "clocks may differ by two minutes"
+    assert (await come_in(page, provider)).headers["location"] == "/?sign-in=done", "clocks may differ by two minutes"
 
 
 async def test_a_token_signed_by_somebody_else_is_refused(page, provider):
@@ -252,7 +252,7 @@ async def test_what_is_no_token_is_refused(page, provider, token):
 
 async def test_a_token_without_a_key_id_is_taken_where_there_is_one_key(page, provider):
     provider.header = {"kid": None}
-    assert (await come_in(page, provider)).headers["location"] == "/"
+    assert (await come_in(page, provider)).headers["location"] == "/?sign-in=done"
 
 
 async def test_new_keys_of_the_provider_are_asked_for(page, provider):
@@ -260,14 +260,14 @@ async def test_new_keys_of_the_provider_are_asked_for(page, provider):
     provider.key = RSAKey.generate_key(2048, parameters={"kid": "two", "use": "sig"})
     provider.header = {"kid": "two"}
     provider.published = KeySet([provider.key])
-    assert (await come_in(page, provider)).headers["location"] == "/"
+    assert (await come_in(page, provider)).headers["location"] == "/?sign-in=done"
 
 
 async def test_a_provider_that_did_not_ask_for_the_password_again_is_not_believed(page, provider, clock):
     provider.claims = {"auth_time": int(clock.seconds()) - 3600}
     await lied(page, provider)
     provider.claims = {"auth_time": int(clock.seconds())}
-    assert (await come_in(page, provider)).headers["location"] == "/"
+    assert (await come_in(page, provider)).headers["location"] == "/?sign-in=done"
 
 
 # Who somebody is, and what they may.
@@ -328,7 +328,7 @@ async def test_signing_in_ends_the_session_that_the_station_had(page, provider, 
     url = await begin(page)
     # A strict cookie does not come along from another site.
     del page.cookies["wardhub"]
-    assert (await page.get(provider.answer(url))).headers["location"] == "/"
+    assert (await page.get(provider.answer(url))).headers["location"] == "/?sign-in=done"
     assert page.cookies["wardhub"] != old
     assert station.sessions.verify(old, station.clock()) is None
 
@@ -338,7 +338,7 @@ async def test_a_locked_station_signs_in_by_the_provider(page, provider, clock):
     clock.now_ns += 600 * SECOND
     del page.headers["X-CSRF-Token"]
     provider.now_s = clock.seconds()
-    assert (await come_in(page, provider)).headers["location"] == "/"
+    assert (await come_in(page, provider)).headers["location"] == "/?sign-in=done"
     assert (await page.get("/api/v1/session")).json()["user"] == "anna.berg"
 
 
@@ -404,7 +404,7 @@ async def test_a_provider_that_can_not_be_used_is_told_once_with_what_to_change(
             "urn:wardhub:problem:provider-unavailable",
         )
     del provider.broken[path]
-    assert (await come_in(page, provider)).headers["location"] == "/"
+    assert (await come_in(page, provider)).headers["location"] == "/?sign-in=done"
     told = [one.getMessage() for one in caplog.records if one.name == "hub.openid.provider"]
     assert len(told) == 2, told
     assert named in told[0]

@@ -2,6 +2,12 @@
 
 export type Quality = 'valid' | 'questionable' | 'invalid' | 'no-value' | 'stale';
 export type Priority = 'high' | 'medium' | 'low' | 'information';
+/** How people sign in at this hub; `openid` is the button's text, empty for the page's own. */
+export interface SignInMethods {
+  local: boolean;
+  openid: string | null;
+}
+
 export type Role = 'nurse' | 'charge-nurse' | 'biomed' | 'it' | 'viewer';
 
 export interface BedValue {

@@ -38,7 +38,7 @@ class People {
   }
 
   want(patient: string | null): void {
-    if (patient === null || this.#asked.has(patient) || !signed.active) return;
+    if (patient === null || this.#asked.has(patient) || !signed.may('GET', '/patients/{}')) return;
     this.#asked.add(patient);
     this.#waiting.push(patient);
     void this.#next();

@@ -1,15 +1,21 @@
 /** Who works at this station, and what the hub lets them do. */
 
 import { call, get, onRefused, post, Problem, useCsrf } from './api';
-import type { Session } from './contracts';
+import type { Session, SignInMethods } from './contracts';
 
 const TOUCH_MS = 30_000;
+/** Keeps where this page was when it left for the hospital's provider. */
+const PLACE = 'wardhub-place';
 
 class Signed {
   session = $state<Session | null>(null);
   known = $state(false);
   /** Asked for again because the hub wants to know who acts. */
   asking = $state(false);
+  methods = $state<SignInMethods>({ local: true, openid: null });
+  /** Why the provider's answer let nobody in, as the hub names it. */
+  refused = $state('');
+  #windows = new BroadcastChannel('wardhub-sign-in');
   #touched = 0;
   #input = 0;
 
@@ -19,6 +25,9 @@ class Signed {
       addEventListener(kind, () => (this.#input = Date.now()), { passive: true, capture: true });
     }
     setInterval(() => void this.#keep(), 5_000);
+    // Somebody signed in at the provider, in a window beside this one.
+    this.#windows.onmessage = () => void this.resume();
+    this.#comeBack();
   }
 
   get active(): boolean {
@@ -40,19 +49,63 @@ class Signed {
     this.known = true;
   }
 
+  async askMethods(): Promise<void> {
+    this.methods = await get<SignInMethods>('/session/methods');
+  }
+
+  /** Goes to the hospital's provider; `beside` in a window of its own, so that this one goes on showing alarms. */
+  async signInAtProvider(beside: boolean): Promise<void> {
+    // At once: a browser opens a window for a click alone, not for what comes after it.
+    const opened = beside ? open('', '_blank', 'popup,width=520,height=720') : null;
+    try {
+      const { url } = await post<{ url: string }>('/session/oidc');
+      if (opened !== null) {
+        opened.location.replace(url);
+      } else {
+        sessionStorage.setItem(PLACE, location.hash);
+        location.assign(url);
+      }
+    } catch (error) {
+      opened?.close();
+      throw error;
+    }
+  }
+
+  async changePassword(user: string, password: string, next: string): Promise<void> {
+    await post('/session/password', { user, password, new_password: next });
+  }
+
   async signIn(user: string, password: string): Promise<void> {
     this.#take(await post<Session>('/session', { user, password }));
     this.asking = false;
   }
 
   async signOut(): Promise<void> {
-    await call('DELETE', '/session');
+    const out = await call<{ provider_url: string } | undefined>('DELETE', '/session');
     this.session = null;
+    if (out !== undefined) location.assign(out.provider_url);
+  }
+
+  /** Takes note of what came of signing in at the provider, and leaves the address as it was. */
+  #comeBack(): void {
+    const result = new URLSearchParams(location.search).get('sign-in');
+    if (result === null) return;
+    const place = sessionStorage.getItem(PLACE);
+    sessionStorage.removeItem(PLACE);
+    history.replaceState(null, '', location.pathname + (place ?? location.hash));
+    dispatchEvent(new HashChangeEvent('hashchange'));
+    this.refused = result === 'done' ? '' : result;
+    this.asking = this.refused !== '';
+    if (result === 'done') {
+      this.#windows.postMessage(result);
+      if (place === null) close(); // It was opened beside a station that goes on.
+    }
   }
 
   #take(session: Session): void {
     useCsrf(session.csrf);
     this.session = session;
+    if (session.active && this.refused === '') this.asking = false;
     this.#touched = Date.now();
   }
 
