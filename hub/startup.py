@@ -1,6 +1,7 @@
 """Starting a hub: everything or nothing, and one clear error."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -19,6 +20,8 @@ from hub.settings import Settings, SettingsInvalid
 from hub.stores.store import StoreRefused, StoreUnavailable
 from hub.ward.model import RegistryRefused, RegistryUnavailable
 from hub.ward.wardfile import WardFile, WardFileError, load
+
+_log = logging.getLogger(__name__)
 
 
 class CannotStart(Exception):  # noqa: N818 - a state, told to whoever starts the hub
@@ -61,6 +64,8 @@ async def opened(settings: Settings, ward: WardFile | None = None) -> AsyncItera
     async with AsyncExitStack() as stack:
         try:
             hub = Hub(settings, stack.enter_context(DataDir(settings.data_dir)))
+            for doubt in hub.catalog.doubts:
+                _log.warning("%s", doubt)
             if ward is None and settings.ward_file is not None:
                 ward = load(settings.ward_file, hub.catalog.definitions)
             await stack.enter_async_context(hub.started(ward))

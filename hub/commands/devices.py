@@ -54,6 +54,24 @@ def list_definitions(*, config: ConfigOption = None) -> None:
 
 
 @app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="A definition, as `hub devices list` names it.")],
+    *,
+    config: ConfigOption = None,
+) -> None:
+    """Print a definition, for instance a built-in one to begin an own one with.
+
+    For example:
+
+        hub devices show teleicu > my-definitions/teleicu.toml
+    """
+    files = catalog_or_fail(config).files
+    if name not in files:
+        fail(f"{name!r} is no definition; there are {', '.join(files)}", FAILED)
+    print(files[name].read_text(encoding="utf-8"), end="")
+
+
+@app.command()
 def check(
     paths: Annotated[
         list[Path] | None, typer.Argument(help="Files or folders; the built-in definitions where absent.")
@@ -63,16 +81,20 @@ def check(
         list[Path] | None,
         typer.Option(help="A payload that the definitions should read; give it again for each."),
     ] = None,
+    topics: Annotated[
+        list[str] | None,
+        typer.Option("--topic", help="A topic that a device really publishes on; give it again for each."),
+    ] = None,
 ) -> None:
     """Check definition files; print every error and warning with file, line and key. Exit code 1 on errors.
 
     For example:
 
-        hub devices check my-monitor.toml --samples payload.json
+        hub devices check my-monitor.toml --samples payload.json --topic acme/B.12/monitor-7
 
         hub devices check /etc/wardhub/definitions
     """
-    problems = check_files(paths or [BUILT_IN], samples or [])
+    problems = check_files(paths or [BUILT_IN], samples or [], topics or [])
     for problem in problems:
         print(problem)
     errors = sum(problem.severity == "error" for problem in problems)

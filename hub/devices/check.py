@@ -22,11 +22,12 @@ from hub.mqtt.topics import TopicPattern
 from hub.vocabulary import PARAMETERS
 
 
-def check(paths: Sequence[Path], samples: Sequence[Path] = ()) -> list[Problem]:
+def check(paths: Sequence[Path], samples: Sequence[Path] = (), topics: Sequence[str] = ()) -> list[Problem]:
     """Return all that is wrong (`error`) or doubtful (`warning`) in files and in the `*.toml` of folders.
 
     Each sample is the payload of one message; it is read by every definition that is checked. With samples,
-    what of a definition none of them reaches, and what of them it doesn't read, is doubtful too.
+    what of a definition none of them reaches, and what of them it doesn't read, is doubtful too. `topics` are
+    some that devices really publish on: a definition that is checked must take each.
     """
     problems: list[Problem] = []
     checked: list[Path] = []
@@ -45,8 +46,8 @@ def check(paths: Sequence[Path], samples: Sequence[Path] = ()) -> list[Problem]:
         definition, found = definition_file.read(file)
         problems += found
         if definition is not None and payloads:
-            problems += _of_samples(file, definition, payloads)
-    return problems + [problem for problem in _together(checked) if problem not in problems]
+            problems += _of_samples(file, definition, payloads, topics)
+    return problems + [problem for problem in _together(checked, topics) if problem not in problems]
 
 
 def _payload(sample: Path, problems: list[Problem]) -> Iterator[tuple[str, bytes]]:
@@ -56,18 +57,30 @@ def _payload(sample: Path, problems: list[Problem]) -> Iterator[tuple[str, bytes
         problems.append(Problem(str(sample), 0, "", f"can't be read: {error.strerror}"))
 
 
-def _together(files: Sequence[Path]) -> list[Problem]:
-    """Return what keeps files from being loaded beside each other and the built-in definitions."""
+def _together(files: Sequence[Path], topics: Sequence[str]) -> list[Problem]:
+    """Return what files and the built-in definitions are beside each other, and what they make of topics."""
+    names = {str(file) for file in files}
     try:
-        Catalog.load(files=[file for file in files if file.resolve().parent != BUILT_IN])
+        catalog = Catalog.load(files=[file for file in files if file.resolve().parent != BUILT_IN])
     except DefinitionErrors as error:
-        names = {str(file) for file in files}
         return [one for one in error.problems if one.file in names]
-    return []
+    return [
+        *(doubt for doubt in catalog.doubts if doubt.file in names),
+        *(problem for topic in topics for problem in _of_topic(catalog, files, topic)),
+    ]
+
+
+def _of_topic(catalog: Catalog, files: Sequence[Path], topic: str) -> Iterator[Problem]:
+    route = catalog.resolve(topic)
+    file = str(files[0]) if len(files) == 1 else ""
+    if route is None:
+        yield Problem(file, 0, "topic", f"{topic}: {catalog.explain(topic)}")
+    elif not {one.stem for one in files}.intersection(route.definition.split("+")):
+        yield Problem(file, 0, "topic", f"{topic}: is read by {route.definition}", "warning")
 
 
 def _of_samples(
-    file: Path, definition: Definition, payloads: Sequence[tuple[str, bytes]]
+    file: Path, definition: Definition, payloads: Sequence[tuple[str, bytes]], topics: Sequence[str]
 ) -> Iterator[Problem]:
     """Return what is doubtful of samples, and of a definition by what they reach of it."""
     tell = definition_file.teller(file)
@@ -76,7 +89,7 @@ def _of_samples(
     numbers: dict[str, str] = {}
     read: set[str] = set()
     for sample, payload in payloads:
-        trial = _best([_try(topic, reader, payload) for topic in definition.topic])
+        trial = _best([_try(topic, reader, payload, topics) for topic in definition.topic])
         yield from _of_items(sample, trial.items)
         if trial.root is None:
             continue
@@ -116,11 +129,12 @@ def _best(trials: Sequence[_Trial]) -> _Trial:
     return next((trial for trial in trials if trial.is_good), trials[-1])
 
 
-def _try(topic: Topic, reader: Reader, payload: bytes) -> _Trial:
+def _try(topic: Topic, reader: Reader, payload: bytes, topics: Sequence[str]) -> _Trial:
     if topic.decoder:
         return _Trial(DECODERS[topic.decoder](payload), lambda _: None)
-    example = example_topic(topic.pattern)
-    parts = TopicPattern(topic.pattern).match(example) or {}
+    pattern = TopicPattern(topic.pattern)
+    example = next((one for one in topics if pattern.match(one) is not None), example_topic(topic.pattern))
+    parts = pattern.match(example) or {}
 
     def read(root: object) -> list[Item]:
         if not reader.accepts(root):

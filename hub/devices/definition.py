@@ -5,13 +5,15 @@
 
 import re
 from collections.abc import Iterator
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from hub.devices.content import Alarm, Alarms, Sighting, Status, Value, Waveform
+from hub.devices.field import renamed, spelled
 from hub.devices.formats import FORMATS
 from hub.devices.native import DECODERS
+from hub.devices.path import MISSING
 from hub.devices.place import (
     Each,
     Entry,
@@ -56,13 +58,20 @@ class Read(Entry):
         return self
 
 
+Part = Annotated[Pick | None, BeforeValidator(as_word)]
+_PART: Final = re.compile(r"\{([^{}]*)\}")
+
+
 class Topic(Entry):
     """One topic pattern that devices of this kind publish on."""
 
     pattern: str
     channel: str = "observations"
-    device: str = ""
-    """The device as made of parts of the pattern, for instance `{group}__{node}`; `{device}` where absent."""
+    site: Part = None
+    area: Part = None
+    device: Part = None
+    """Each as made of parts of the pattern, for instance `{group}__{node}`, or as a table of one part with
+    `replace`, `upper` or `map`; the part of that name where absent."""
     format: str = "json"
     """What the payload is written in: a reader in code that makes of it what paths lead through."""
     decoder: str = ""
@@ -85,17 +94,39 @@ class Topic(Entry):
         return name
 
     @model_validator(mode="after")
-    def _device_of_parts(self) -> Self:
+    def _made_of_parts(self) -> Self:
         parts = TopicPattern(self.pattern).names
-        for name in re.findall(r"{([^{}]*)}", self.device):
-            if name not in parts:
-                raise ValueError(f"device: the pattern {self.pattern!r} has no part {{{name}}}")
+        for name in ("site", "area", "device"):
+            pick: Pick | None = getattr(self, name)
+            if pick is None:
+                continue
+            if pick.topic is None and pick.value is None:
+                raise ValueError(f"{name}: is made of the topic: give a text with parts, or topic")
+            for part in _PART.findall(str(pick.value or "")) if pick.topic is None else [pick.topic]:
+                if part not in parts:
+                    raise ValueError(f"{name}: the pattern {self.pattern!r} has no part {{{part}}}")
+            example = spelled(_PART.sub("x", str(pick.value or "x")), pick)
+            for made in pick.map.values() if pick.map else [example]:
+                if not is_id(made):
+                    raise ValueError(f"{name}: {made!r} is none: use the characters A-Z a-z 0-9 _ -")
         return self
+
+    def part(self, name: str, parts: dict[str, str]) -> str | None:
+        """Return the site, the area or the device that a topic with these parts means; it may be no id.
+
+        None where the topic doesn't say. Raises ValueError where a `map` lacks what it says.
+        """
+        pick: Pick | None = getattr(self, name)
+        if pick is None:
+            return parts.get(name)
+        sent = parts[pick.topic] if pick.topic is not None else str(pick.value).format_map(parts)
+        made = renamed(sent, pick)
+        return None if made is MISSING else str(made)
 
     @property
     def names_device(self) -> bool:
         """Whether the topic says which device publishes on it."""
-        return bool(self.device) or "device" in TopicPattern(self.pattern).names
+        return self.device is not None or "device" in TopicPattern(self.pattern).names
 
     @field_validator("decoder")
     @classmethod
@@ -142,7 +173,7 @@ class Definition(Entry):
     def _known_parts(self) -> Self:
         for topic in self.topic:
             parts = TopicPattern(topic.pattern).names
-            for pick in _picks(self):
+            for pick in _picks([self.device, self.seq, self.read]):
                 if pick.topic is not None and pick.topic not in parts and not topic.decoder:
                     raise ValueError(f"the pattern {topic.pattern!r} has no part {{{pick.topic}}}")
         return self

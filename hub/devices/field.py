@@ -57,18 +57,18 @@ def field(pick: Pick) -> Field:
         return get
     known: dict[str, object] = {}
 
-    def renamed(record: Record) -> object:
+    def named(record: Record) -> object:
         sent = get(record)
         if type(sent) is not str:
-            return _renamed(sent, pick)
+            return renamed(sent, pick)
         found = known.get(sent)
         if found is None:
-            found = _renamed(sent, pick)
+            found = renamed(sent, pick)
             if len(known) < _REMEMBERED:
                 known[sent] = found
         return found
 
-    return renamed
+    return named
 
 
 def where(pick: Pick, record: Record) -> str:
@@ -222,7 +222,8 @@ def _reader(entry: Time, site_zone: tzinfo) -> Callable[[object], int]:
     return convert
 
 
-def _renamed(sent: object, pick: Pick) -> object:
+def renamed(sent: object, pick: Pick) -> object:
+    """Return what was sent by the name that the hub has for it. Raises ValueError where `map` lacks it."""
     if sent is MISSING or sent is None:
         return sent
     word = spelled(sent, pick)

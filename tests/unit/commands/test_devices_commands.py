@@ -132,6 +132,31 @@ def test_check_prints_file_line_key_and_fails_on_errors(hub, tmp_path):
     assert hub("check", "scale.toml").exit_code == 0
 
 
+def test_check_takes_topics_that_devices_publish_on(hub):
+    assert hub("check", "scale.toml", "--topic", "scales/s-1").exit_code == 0
+    done = hub("check", "scale.toml", "--topic", "scales/s.1")
+    assert done.exit_code == 1
+    assert "scale.toml: error: topic: scales/s.1: device: use 1 to 64" in done.stdout
+
+
+def test_show_prints_a_definition_as_it_is_written(hub, tmp_path):
+    done = hub("show", "iv-pole")
+    assert done.exit_code == 0
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "iv-pole.toml").write_text(done.stdout)
+    assert hub("check", "mine/iv-pole.toml").exit_code == 0
+    unknown = hub("show", "iv-poll")
+    assert unknown.exit_code == 1
+    assert "there are bbraun-space," in unknown.output
+
+
+def test_no_message_names_a_file_that_was_only_made_for_the_command(hub, tmp_path):
+    (tmp_path / "bad.toml").write_text(SCALE.replace("body_weight", "body_wait"))
+    done = hub("decode", "--device", "bad.toml", "{}")
+    assert done.exit_code == 78
+    assert "error: bad.toml:9: error: read[0].value" in done.output
+
+
 def test_new_check_and_test_lead_from_a_sample_to_a_tested_definition(hub, tmp_path):
     sample = tmp_path / "sample.json"
     sample.write_text('{"t":1795488192123,"hr":72}')

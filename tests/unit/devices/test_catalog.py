@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 from hypothesis import given, settings
@@ -101,19 +102,148 @@ def test_two_definitions_that_can_not_be_told_apart_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("pattern", "other"),
+    ("pattern", "topic", "other"),
     [
-        ("wards/v1/{site}/icu/{device}/{rest...}", "native"),
-        ("{a}/v1/{site}/icu/{device}/status", "native"),
-        ("iomt/telemetry/icu/{device}", "pump-telemetry"),
-        ("iomt/telemetry/icu/pump-{device}", "pump-telemetry"),
-        ("devices/{device}/messages/events", "iomt-flat"),
+        ("iomt/telemetry/icu/pump-{device}", "iomt/telemetry/icu/pump-7", "iomt/telemetry/icu/pump"),
+        ("gw/ble/{device}", "gw/ble/status", "gw/x/status"),
+        ("iomt/telemetry/{ward}/{device}", "iomt/telemetry/icu/pump-7", None),
+        ("wards/v1/{site}/icu/{device}/{rest...}", "wards/v1/main/icu/m/status", "wards/v1/main/er/m/status"),
     ],
 )
-def test_a_definition_that_takes_topics_of_another_is_refused_not_ignored(tmp_path, pattern, other):
+def test_a_sites_own_definition_goes_before_a_built_in_one_where_both_take_a_topic(
+    tmp_path, pattern, topic, other
+):
     (tmp_path / "mine.toml").write_text(GOOD.replace("scales/{device}", pattern))
-    with pytest.raises(DefinitionErrors, match=f"takes topics of .*{other}.* too"):
+    catalog = Catalog.load([tmp_path])
+    assert catalog.resolve(topic).definition == "mine"
+    assert other is None or catalog.resolve(other).definition != "mine"
+    (doubt,) = [one for one in catalog.doubts if "this goes first" in one.message][:1]
+    assert doubt.file == str(tmp_path / "mine.toml")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "narrower", "topic", "rest"),
+    [
+        (
+            "{a}/v1/{site}/{ward}/{device}/status",
+            "native",
+            "wards/v1/main/icu/m/status",
+            "x/v1/main/icu/m/status",
+        ),
+        ("iomt/telemetry/{x...}", "pump-telemetry", "iomt/telemetry/icu/p", "iomt/telemetry/icu/p/more"),
+    ],
+)
+def test_the_narrower_pattern_goes_first_whoever_wrote_it(tmp_path, pattern, narrower, topic, rest):
+    text = GOOD.replace("scales/{device}", pattern).replace(
+        "interval_s = 30", 'interval_s = 30\ndevice = "id"'
+    )
+    (tmp_path / "mine.toml").write_text(text)
+    catalog = Catalog.load([tmp_path])
+    assert catalog.resolve(topic).definition == narrower
+    assert catalog.resolve(rest).definition == "mine"
+    assert any(f"{narrower}, the narrower, goes first" in doubt.message for doubt in catalog.doubts)
+
+
+def test_two_definitions_of_a_site_that_can_not_be_told_apart_are_refused_with_a_topic_of_both(tmp_path):
+    (tmp_path / "a.toml").write_text(GOOD.replace("scales/{device}", "s/{device}/scale"))
+    (tmp_path / "b.toml").write_text(GOOD.replace("scales/{device}", "s/icu/{device}"))
+    with pytest.raises(DefinitionErrors) as error:
         Catalog.load([tmp_path])
+    first, second = error.value.problems
+    assert first.message == (
+        "s/{device}/scale takes s/icu/scale, which s/icu/{device} of b takes too:"
+        " say with `when` which payloads are whose, or change the pattern"
+    )
+    assert (first.key, first.file) == ("when", str(tmp_path / "a.toml"))
+    assert second.file == str(tmp_path / "b.toml")
+
+
+def test_what_goes_first_may_leave_payloads_to_the_other(tmp_path):
+    selective = GOOD.replace('time = "at"', 'time = "at"\nwhen = { path = "kg" }')
+    (tmp_path / "mine.toml").write_text(selective.replace("scales/{device}", "iomt/telemetry/icu/{device}"))
+    (tmp_path / "native2.toml").write_text(
+        selective.replace("scales/{device}", "wards/v1/main/{area}/{device}/observations")
+    )
+    catalog = Catalog.load([tmp_path])
+    for topic, theirs in (
+        ("iomt/telemetry/icu/p", b'{"battery_percent":88}'),
+        ("wards/v1/main/icu/m/observations", b'{"values":{"battery":88}}'),
+    ):
+        decode = catalog.resolve(topic).decode
+        (mine,) = decode(b'{"kg":1,"hr":72}')
+        assert mine.values == {"heart_rate": 72.0}
+        (others,) = decode(theirs)
+        assert others.values == {"battery": 88.0}
+    assert catalog.accepting("iomt/telemetry/icu/p", b'{"kg":1}') == "mine"
+    assert catalog.accepting("iomt/telemetry/icu/p", b"{}") == "pump-telemetry"
+
+
+PLACED = """
+[[topic]]
+pattern = "pumps/{ward}/{serial}"
+site = { topic = "ward", map = { "B.12" = "north" }, other = "ignore" }
+area = { topic = "ward", replace = { "." = "-" } }
+device = "p-{serial}"
+"""
+
+
+def placed(tmp_path, old="", new=""):
+    own = GOOD.replace('[[topic]]\npattern = "scales/{device}"\n', PLACED.replace(old, new))
+    (tmp_path / "mine.toml").write_text(own)
+    return Catalog.load([tmp_path])
+
+
+def test_site_area_and_device_are_made_of_parts_of_the_topic(tmp_path):
+    catalog = placed(tmp_path)
+    route = catalog.resolve("pumps/B.12/7")
+    assert (route.site, route.area, route.device) == ("north", "B-12", "p-7")
+    assert catalog.resolve("pumps/er/7").site == "main"
+
+
+def test_a_topic_that_a_map_lacks_or_that_gives_no_id_is_explained(tmp_path):
+    catalog = placed(tmp_path, 'other = "ignore"', 'other = "refuse"')
+    assert catalog.resolve("pumps/er/7") is None
+    assert catalog.explain("pumps/er/7") == "site: expected one of B.12, in the definition mine"
+    assert catalog.resolve("pumps/B 12/7") is None
+    catalog = placed(tmp_path)
+    assert "area: use 1 to 64" in catalog.explain("pumps/B 12/7")
+    assert "iomt/telemetry/B.12/p" not in catalog.filters
+    assert 'in pump-telemetry: area = { topic = "area", replace = { "." = "-" } }' in catalog.explain(
+        "iomt/telemetry/B.12/p"
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('"p-{serial}"', '"p.{serial}"', "device: 'p.x' is none"),
+        ('"p-{serial}"', '"p-{no}"', "has no part {no}"),
+        (
+            'topic = "ward", replace',
+            'topic = "no", replace',
+            "area: the pattern 'pumps/{ward}/{serial}' has no part",
+        ),
+        ('topic = "ward", replace', 'path = "ward", replace', "area: is made of the topic"),
+        ('"north"', '"north ward"', "site: 'north ward' is none"),
+    ],
+)
+def test_a_part_that_can_never_be_right_is_told_when_it_is_written(tmp_path, old, new, words):
+    with pytest.raises(DefinitionErrors, match=re.escape(words)):
+        placed(tmp_path, old, new)
+
+
+def test_check_sees_topics_that_devices_really_use(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text(GOOD.replace("scales/{device}", "scales/{area}/{device}"))
+    sample = tmp_path / "sample.json"
+    sample.write_text('{"hr":72,"at":"2026-11-24T02:43:12Z"}')
+    assert check([file], [sample], ["scales/icu/s-1"]) == []
+    wrong, nobodys, others = check([file], [sample], ["scales/B.12/s-1", "x", "iomt/telemetry/icu/p"])
+    assert (wrong.key, wrong.severity) == ("topic", "error")
+    assert "scales/B.12/s-1: area: use 1 to 64" in wrong.message
+    assert 'area = { topic = "area", replace = { "." = "-" } }' in wrong.message
+    assert "x: no definition takes this topic" in nobodys.message
+    assert "is read by pump-telemetry" in others.message
 
 
 def test_definitions_with_topics_of_their_own_live_side_by_side(tmp_path):

@@ -147,9 +147,11 @@ def test_an_expression_that_fails_on_a_sample_is_an_error(told, old, new, key):
     assert message.startswith("on a sample, an expression that fails: ")
 
 
-def test_what_keeps_a_file_from_being_loaded_beside_the_built_in_ones_is_told_without_samples(told):
-    ((severity, _, message, _),) = told(
+def test_what_a_file_shares_with_the_built_in_ones_is_told_without_samples(told):
+    ((severity, key, message, _),) = told(
         definition=DEFINITION.replace("monitors/{part}", "iomt/telemetry/icu/{part}")
     )
-    assert severity == "error"
-    assert "pump-telemetry" in message
+    assert (severity, key) == ("warning", "topic")
+    assert (
+        "takes iomt/telemetry/icu/x, which iomt/telemetry/{area}/{device} of pump-telemetry takes" in message
+    )
