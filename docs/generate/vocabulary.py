@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from hub.vocabulary import PARAMETERS, VOCABULARY, Code, Parameter
+from hub.fhir.codes import concept
+from hub.vocabulary import LOINC_SYSTEM, MDC_SYSTEM, PARAMETERS, SNOMED_SYSTEM, VOCABULARY, Code, Parameter
 
 PAGE = Path(__file__).parents[1] / "reference" / "vocabulary.md"
 
@@ -15,6 +16,41 @@ The names that a device's `values` may have, and what the hub makes of them: cod
 plausible range. A value outside its range is kept, flagged invalid, and never shown or alarmed as a value.
 Codes marked * are unverified: one source alone, or memory, says so. MDC is ISO/IEEE 11073-10101, units are
 UCUM.
+"""
+
+OWN = "the hub's own"
+IN_FHIR = """
+## What an Observation says
+
+A parameter is what was measured, not by what: a pulse rate may be an oximeter's or a cuff's, a temperature
+may be a core temperature. So of several codes the one goes out that claims no method, and a verified one
+before others. Definitions with `codes = "mdc"` take every code of the tables above for the parameter. What
+measured it is the Observation's `device`.
+
+| name | codes in FHIR |
+| --- | --- |
+"""
+
+MISSING = """
+## A parameter that is missing
+
+What the vocabulary lacks is not stored: leave it out of a definition, `hub devices check --samples` goes on
+naming it. The vocabulary is one file, `hub/vocabulary.toml`, and no site adds to it alone: stores, alarms, FHIR
+and the page go by it. To propose a parameter, send an entry such as this, with where its codes and its range
+are from:
+
+```toml
+[parameter.perfusion_index]
+display = "Perfusion index"
+kind = "measurement"               # setting, device-status: about the device, not the patient
+unit = "%"                         # UCUM
+range = [0, 100]                   # the widest that a living patient or a working device can show
+source = "manual of the oximeter, section 9"
+loinc = { none = "looked for, not found" }   # or [{ code = "…", display = "…", verified = false }]
+mdc = { none = "looked for, not found" }
+```
+
+Put into the file, `python -m pytest tests/unit/test_vocabulary.py` says what contradicts the others.
 """
 
 TITLES = {
@@ -34,6 +70,12 @@ def page() -> str:
         )
         parts.append("| --- | --- | --- | --- | --- | --- | --- |\n")
         parts += [row(parameter) for parameter in PARAMETERS.values() if parameter.kind == kind]
+    parts.append(IN_FHIR)
+    parts += [
+        f"| `{known.name}` | {in_fhir(known)} |\n"
+        for known in PARAMETERS.values()
+        if known.kind != "waveform"
+    ]
     parts.append("\n## Coded values\n\n")
     for parameter in PARAMETERS.values():
         if parameter.coded:
@@ -46,7 +88,18 @@ def page() -> str:
         reasons = [f"{system.upper()}: {reason}" for system, reason in parameter.no_code.items()]
         if reasons:
             parts.append(f"- `{parameter.name}`: {'; '.join(reasons)}\n")
+    parts.append(MISSING)
     return "".join(parts)
+
+
+def in_fhir(parameter: Parameter) -> str:
+    """Return the codes that an Observation of a parameter has."""
+    names = {code.code: f" {code.display}" for code in parameter.mdc}
+    marks = {LOINC_SYSTEM: "LOINC", MDC_SYSTEM: "MDC", SNOMED_SYSTEM: "SNOMED CT"}
+    return ", ".join(
+        f"{marks.get(coding['system'], OWN)} {coding['code']}" + names.get(coding["code"], "")
+        for coding in concept(parameter)["coding"]
+    )
 
 
 def pages() -> dict[str, str]:
