@@ -35,9 +35,9 @@ MISSING = """
 ## A parameter that is missing
 
 What the vocabulary lacks is not stored: leave it out of a definition, `hub devices check --samples` goes on
-naming it. The vocabulary is one file, `hub/vocabulary.toml`, and no site adds to it alone: stores, alarms, FHIR
-and the page go by it. To propose a parameter, send an entry such as this, with where its codes and its range
-are from:
+naming it. The vocabulary is one file, `hub/vocabulary.toml`, and no site adds to it alone: stores, alarms,
+FHIR and the page go by it. To propose a parameter, send an entry such as this, with where its codes and its
+range are from:
 
 ```toml
 [parameter.perfusion_index]
