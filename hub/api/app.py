@@ -142,6 +142,8 @@ def create_api(
     larger = {fhir_app.PREFIX: fhir_app.MAX_BODY_BYTES} if fhir is not None else {}
     api.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES, larger=larger)
     api.add_middleware(SecurityHeaders)
+    if fhir is not None:
+        fhir_app.mount(api, fhir)  # first: it takes one look, and EHRs ask often
     data = APIRouter(prefix="/api/v1", dependencies=[Depends(known)])
     # Fixed paths first: /devices/unassigned is no device.
     for part in (
@@ -165,7 +167,5 @@ def create_api(
         sign_in.install(api, signing_in)
         if signing_in.provider is not None:
             single_sign_on.install(api)
-    if fhir is not None:
-        fhir_app.mount(api, fhir)
     page.install(api)
     return api

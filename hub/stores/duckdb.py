@@ -17,6 +17,7 @@ from hub.stores import duckdb_reads as reads
 from hub.stores import duckdb_sql as sql
 from hub.stores.columns import Columns
 from hub.stores.duckdb_keys import Keys
+from hub.stores.recent import Recent
 from hub.stores.rollups import DAY_NS, MINUTE_NS
 from hub.stores.store import Retention, StoreRefused, StoreUnavailable, Total, TrendPoint
 
@@ -66,6 +67,7 @@ class DuckDBStore:
         self._db: duckdb.DuckDBPyConnection | None = None
         self._facts: dict[str, int] = {}
         self._keys = Keys()
+        self._recent = Recent()
 
     async def start(self) -> None:
         """Open the file, or lay it out anew where there is none."""
@@ -97,7 +99,7 @@ class DuckDBStore:
     ) -> list[Reading]:
         """Return readings with start_ns <= time_ns < end_ns, oldest first, at most `limit`."""
         return await self._do(
-            lambda db: reads.readings(db, self._keys, (site, device), start_ns, end_ns, limit)
+            lambda db: reads.readings(db, self._keys, self._recent, (site, device), start_ns, end_ns, limit)
         )
 
     async def site_readings(
@@ -117,7 +119,9 @@ class DuckDBStore:
     ) -> list[Reading]:
         """Return the newest readings with start_ns <= time_ns < end_ns, newest first, at most `limit`."""
         return await self._do(
-            lambda db: reads.newest(db, self._keys, (site, device), start_ns, end_ns, limit, parameters)
+            lambda db: reads.newest(
+                db, self._keys, self._recent, (site, device), start_ns, end_ns, limit, parameters
+            )
         )
 
     async def trend(
@@ -203,6 +207,7 @@ class DuckDBStore:
             )
         self._facts = facts
         self._keys = Keys.read(db)
+        self._recent = Recent(newest_ms=db.execute(sql.NEWEST).fetchall()[0][0] or 0)
         self._db = db
         return db
 
@@ -269,6 +274,7 @@ class DuckDBStore:
                 self._insert(db, "sightings", made.sighting_columns(sightings, self._keys.device))
             last = max((row_id for row_id, _ in rows), default=0)
             self._facts["journal_row"] = max(self._facts["journal_row"], last)
+        self._recent.add(readings)
 
     def _add_parameters(self, db: duckdb.DuckDBPyConnection, texts: dict[str, bool]) -> None:
         for name, is_text in texts.items():
@@ -351,6 +357,7 @@ class DuckDBStore:
                 db.execute(f"DELETE FROM {table} WHERE _time_ms < $1", [before_ms])  # noqa: S608 - constants
             db.execute("DELETE FROM trends WHERE _minute < $1", [trends_ns // MINUTE_NS])
             self._facts["gone_ms"] = max(self._facts["gone_ms"], gone_ns // 1_000_000)
+        self._recent.forget()
         db.execute("CHECKPOINT")
 
     def _shrink(self, db: duckdb.DuckDBPyConnection) -> None:
@@ -388,4 +395,5 @@ class DuckDBStore:
                 "DELETE FROM trends WHERE _device = $1 AND _minute BETWEEN $2 AND $3", [key, first, last]
             )
             self._roll_up(db, "readings_old", sql.IN_MINUTES, [key, first, last])
+        self._recent.forget()
         db.execute("CHECKPOINT")

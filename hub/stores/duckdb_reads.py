@@ -1,12 +1,14 @@
 """What is read from the DuckDB store's file; in its worker thread."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from hub.model import Reading, Waveform
 from hub.stores import duckdb_sql as sql
 from hub.stores.columns import readings_from
 from hub.stores.duckdb_keys import Connection, Keys
-from hub.stores.newest import backwards, holds
+from hub.stores.newest import holds
+from hub.stores.recent import Recent
 from hub.stores.rollups import COARSE_NS, roll_up, step_ns
 from hub.stores.samples import unpack
 from hub.stores.store import Total, TrendPoint
@@ -15,27 +17,30 @@ DeviceId = tuple[str, str]
 """Site and device."""
 
 _FEW = 8
-"""So many times are read one by one; more are read with what lies between them."""
-_ALL = 2**62
+"""For so many readings, finding out which columns are empty takes longer than fetching them."""
+_LATELY_NS = 90_000_000_000
+_MATERIALISED = 64
+"""Of up to 50 rows DuckDB first finds which they are, then joins their columns: dearer than taking a few more
+where there are few anyway."""
 _SHORT_NS = 600_000_000_000
 """For less, finding out which columns are empty takes longer than fetching them."""
 
 
 def readings(
-    db: Connection, keys: Keys, device: DeviceId, start_ns: int, end_ns: int, limit: int
+    db: Connection, keys: Keys, recent: Recent, device: DeviceId, start_ns: int, end_ns: int, limit: int
 ) -> list[Reading]:
     """Return readings with start_ns <= time_ns < end_ns, oldest first; empty columns aren't fetched."""
+    found = recent.readings(*device, start_ns, end_ns, limit)
     key = keys.devices.get(device)
-    if key is None:
-        return []
+    if found is not None or key is None:
+        return found or []
     within = [key, start_ns, end_ns]
     parameters = list(keys.parameters)
     if parameters and limit > _FEW and end_ns - start_ns > _SHORT_NS:
         counts = db.execute(sql.counts(parameters), within).fetchall()[0]
         parameters = [name for name, count in zip(parameters, counts, strict=True) if count]
-    channels = {key: name for name, key in keys.names.items()}
     rows = db.execute(sql.select_readings(parameters), [*within, limit]).fetchall()
-    return readings_from(((*device, channels[channel], *rest) for _, channel, *rest in rows), parameters)
+    return _read(keys, device, rows, parameters)
 
 
 def site_readings(
@@ -56,37 +61,61 @@ def site_readings(
 def newest(
     db: Connection,
     keys: Keys,
+    recent: Recent,
     device: DeviceId,
     start_ns: int,
     end_ns: int,
     limit: int,
     parameters: Sequence[str],
 ) -> list[Reading]:
-    """Return the newest readings that hold one of the parameters, newest first.
+    """Return the newest readings that hold one of the parameters, newest first."""
+    if not recent.knows(*device):
+        recent.keep(*device, _newest(db, keys, device, 0, recent.end_ns, recent.most, ()))
+    found = recent.newest(*device, start_ns, end_ns, limit, parameters)
+    if found is None:
+        found = _newest(db, keys, device, start_ns, min(end_ns, recent.end_ns), limit, parameters)
+    return found
 
-    Looks for their times first, in narrow columns and few minutes; then reads these times alone.
-    """
+
+def _newest(
+    db: Connection,
+    keys: Keys,
+    device: DeviceId,
+    start_ns: int,
+    end_ns: int,
+    limit: int,
+    parameters: Sequence[str],
+) -> list[Reading]:
+    """Look into the last minutes first, with which most who ask are content; then into all that is before."""
     key = keys.devices.get(device)
     if key is None:
         return []
-    find = sql.newest([name for name in parameters if name in keys.parameters], parameters)
-    times: list[int] = []
-    for begin_ns, until_ns in backwards(start_ns, end_ns):
-        rows = db.execute(find, [key, begin_ns, until_ns, limit - len(times)]).fetchall()
-        times += [time_ns for (time_ns,) in rows]
-        if len(times) >= limit:
-            break
-    if not times:
-        return []
-    if len(times) <= _FEW:
-        found = [
-            one
-            for at_ns in dict.fromkeys(times)
-            for one in readings(db, keys, device, at_ns, at_ns + 1, limit)
-        ]
-    else:
-        found = readings(db, keys, device, times[-1], times[0] + 1, _ALL)[::-1]
-    return [one for one in found if holds(one, parameters)][:limit]
+    columns = list(keys.parameters)
+    middle_ns = max(start_ns, end_ns - _LATELY_NS)
+    rows: list[tuple[Any, ...]] = []
+    for begin_ns, until_ns, least in ((middle_ns, end_ns, _MATERIALISED), (start_ns, middle_ns, 0)):
+        missing = limit - len(rows)
+        if missing <= 0 or begin_ns >= until_ns:
+            continue
+        found: list[tuple[Any, ...]] = []
+        # Apart: of a union DuckDB looks through all.
+        for table in sql.READINGS:
+            within = [key, begin_ns, until_ns, max(missing, least)]
+            found += db.execute(sql.newest(table, columns, parameters), within).fetchall()
+        found.sort(key=_time, reverse=True)
+        rows += found[:missing]
+    return [one for one in _read(keys, device, rows, columns) if holds(one, parameters)]
+
+
+def _read(
+    keys: Keys, device: DeviceId, rows: Iterable[Sequence[Any]], parameters: Sequence[str]
+) -> list[Reading]:
+    channels = {key: name for name, key in keys.names.items()}
+    return readings_from(((*device, channels[channel], *rest) for _, channel, *rest in rows), parameters)
+
+
+def _time(row: tuple[Any, ...]) -> tuple[int, int]:
+    return row[2], row[3]
 
 
 def trend(

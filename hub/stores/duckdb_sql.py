@@ -45,6 +45,8 @@ _IDENTITY = {
 }
 """What, beside device and time, makes a row of each table itself."""
 
+READINGS = ("readings", "readings_old")
+"""Readings as they came, and those of whole days, moved."""
 OF_DEVICES = (*_IDENTITY, "readings_old")
 
 SUB = "(_sub + _seq % 1000000)"
@@ -69,6 +71,12 @@ IN_SLICE = (
     " AND _device BETWEEN $2 AND $3"
 )
 IN_MINUTES = "_device = $1 AND _time_ms >= $2::BIGINT * 60000 AND _time_ms < ($3::BIGINT + 1) * 60000"
+
+NEWEST = """
+SELECT max(newest) FROM (
+    SELECT max(_time_ms) AS newest FROM readings UNION ALL SELECT max(_time_ms) FROM readings_old
+)
+"""
 
 DAYS = """
 SELECT _time_ms // 86400000 AS day, _device, count(*) FROM readings WHERE _time_ms < $1
@@ -125,39 +133,28 @@ def counts(parameters: Sequence[str], where: str = _READING) -> str:
 
 def select_readings(parameters: Sequence[str], where: str = _READING) -> str:
     """Select readings of a device, or of what `where` says, and time range, oldest first; $4 the limit."""
-    columns = ", ".join(
-        (
-            "_device",
-            "_channel",
-            "_time_ms",
-            f"{SUB} AS sub",
-            "_received",
-            "_device_time",
-            "_seq",
-            "_exceptions",
-            *parameters,
-        )
-    )
-    return (
-        f"SELECT {columns} FROM readings WHERE {where} UNION ALL"
-        f" SELECT {columns} FROM readings_old WHERE {where} ORDER BY _time_ms, sub LIMIT $4"
-    )
+    selects = (f"SELECT {_columns(parameters)} FROM {table} WHERE {where}" for table in READINGS)
+    return f"{' UNION ALL '.join(selects)} ORDER BY _time_ms, sub LIMIT $4"
 
 
-def newest(columns: Sequence[str], parameters: Sequence[str]) -> str:
-    """Select the newest times (ns) at which a device told something of one of the parameters; $4 the limit.
+def newest(table: str, parameters: Sequence[str], wanted: Sequence[str]) -> str:
+    """Select readings of a device and time range in one table, newest first; $4 the limit.
 
-    `columns` are those of the parameters that have one; without any parameter every reading counts.
+    `parameters` are all columns. With `wanted` only readings that tell something of one of these. Ordered by
+    columns as they are: so DuckDB skips row groups that can't hold the newest.
     """
-    tests = [f"{column} IS NOT NULL" for column in columns]
-    tests += [f"contains(_exceptions, '\"{name}\"')" for name in parameters if NAME.fullmatch(name)]
-    held = f" AND ({' OR '.join(tests) or 'false'})" if parameters else ""
-    at = f"_time_ms * 1000000 + {SUB} AS told"
+    tests = [f"{name} IS NOT NULL" for name in wanted if name in parameters]
+    tests += [f"contains(_exceptions, '\"{name}\"')" for name in wanted if NAME.fullmatch(name)]
+    held = f" AND ({' OR '.join(tests) or 'false'})" if wanted else ""
     return (
-        f"SELECT told FROM (SELECT {at} FROM readings WHERE {_READING}{held}"
-        f" UNION ALL SELECT {at} FROM readings_old WHERE {_READING}{held})"
-        " ORDER BY told DESC LIMIT $4"
+        f"SELECT {_columns(parameters)} FROM {table} WHERE {_READING}{held}"
+        " ORDER BY _time_ms DESC, sub DESC LIMIT $4"
     )
+
+
+def _columns(parameters: Sequence[str]) -> str:
+    sent = ("_received", "_device_time", "_seq", "_exceptions")
+    return ", ".join(("_device", "_channel", "_time_ms", f"{SUB} AS sub", *sent, *parameters))
 
 
 def trend(parameter: str) -> str:

@@ -22,7 +22,8 @@ from hub.fhir.observation import NOBODY, Attribution, groups_in, observation
 from hub.fhir.resource import Resource
 from hub.fhir.waveform import is_sampled, waveform, windows
 from hub.model import Batch, Reading, Waveform
-from hub.stores.store import Retention, StoreRefused, StoreUnavailable, Total, TrendPoint
+from hub.stores.only_sends import OnlySends
+from hub.stores.store import Retention, StoreUnavailable
 from hub.ward.model import Identifier
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ class _NoWard:
 NO_WARD: Final[Ward] = _NoWard()
 
 
-class FhirStore:
+class FhirStore(OnlySends):
     """Sends what the journal holds to another FHIR server.
 
     Windows are cut where the time of receipt, as the journal tells it, passes a multiple of their length:
@@ -335,58 +336,6 @@ class FhirStore:
             reason = f"{self.name}: {self._url} is no FHIR server that answers: {type(error).__name__}"
             raise StoreUnavailable(reason) from error
 
-    # Nothing is read from it.
-
-    async def readings(
-        self,
-        site: str,
-        device: str,
-        start_ns: int,
-        end_ns: int,
-        limit: int = 10_000,
-    ) -> list[Reading]:
-        """Refuse: this store only sends."""
-        raise self._only_sends()
-
-    async def newest(
-        self,
-        site: str,
-        device: str,
-        start_ns: int,
-        end_ns: int,
-        limit: int,
-        parameters: Sequence[str] = (),
-    ) -> list[Reading]:
-        """Refuse: this store only sends."""
-        raise self._only_sends()
-
-    async def trend(
-        self,
-        site: str,
-        device: str,
-        parameter: str,
-        start_ns: int,
-        end_ns: int,
-        points: int,
-    ) -> list[TrendPoint]:
-        """Refuse: this store only sends."""
-        raise self._only_sends()
-
-    async def totals(self, site: str, device: str) -> dict[str, Total]:
-        """Refuse: this store only sends."""
-        raise self._only_sends()
-
-    async def waveforms(
-        self,
-        site: str,
-        device: str,
-        waveform: str,
-        start_ns: int,
-        end_ns: int,
-    ) -> list[Waveform]:
-        """Refuse: this store only sends."""
-        raise self._only_sends()
-
     async def expire(self, now_ns: int, retention: Retention) -> None:
         """Do nothing: how long the other server keeps what it took is its own affair."""
 
@@ -399,9 +348,6 @@ class FhirStore:
     async def size_bytes(self) -> int | None:
         """Return None: it keeps nothing here."""
         return None
-
-    def _only_sends(self) -> StoreRefused:
-        return StoreRefused(f"{self.name} only sends: name a store that keeps readings first")
 
 
 def _windowed(name: str) -> bool:

@@ -17,6 +17,7 @@ from tests.bench.alarms import measure_alarms
 from tests.bench.decoders import measure_decoders
 from tests.bench.export import measure_export
 from tests.bench.fhir import measure_fhir
+from tests.bench.ingest import measure_ingest
 from tests.bench.latency import measure_latency
 from tests.bench.line import measure_line
 from tests.bench.plain import measure_plain
@@ -42,6 +43,8 @@ AIMS = {
     "fhir_search_1000_ms": "< 150",
     "fhir_lastn_ms": "< 20",
     "ingest_drop_percent": "< 5",
+    "ingest_carried_drop_percent": "< 5",
+    "fhir_export_alarm_p99_ms": "< 250",
 }
 Measure = Callable[[Path], Awaitable[dict[str, float]]]
 PARTS: dict[str, Measure] = {
@@ -55,6 +58,7 @@ PARTS: dict[str, Measure] = {
     "mosquitto": lambda folder: measure_throughput(folder, "mosquitto"),
     "plain": measure_plain,
     "fhir": measure_fhir,
+    "ingest": measure_ingest,
     "export": measure_export,
 }
 

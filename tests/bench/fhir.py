@@ -1,30 +1,19 @@
-"""What FHIR costs: rendering, a search of 1,000 Observations, $lastn, and what searches take from ingest."""
+"""What FHIR costs: rendering, a search of 1,000 Observations, $lastn; what searches take, `ingest` tells."""
 
-import asyncio
-import contextlib
 import time
-from collections.abc import Awaitable
 from pathlib import Path
 from statistics import median
 
 import httpx
-import psutil
 
 from hub.fhir.observation import Attribution, groups_in, observation
 from hub.model import Reading
 from hub.stores.duckdb import DuckDBStore
-from tests.bench.whole import DEVICES, _cpu_s, _finish, _generator
-from tests.crash.hub_process import HubProcess
 from tests.fhir_check import model
 from tests.fhir_hub import MINUTE, NOW, SECOND, fhir_hub, vitals
 
 STORED = 100_000_000
 """Readings in the store that $lastn is asked of."""
-SEARCHES_PER_S = 20
-MOST_RUNNING = 40
-"""Searches that wait for their answer at once; beyond it the next ones are left out."""
-FAN_IN = 100_000
-ROUNDS = 3
 _VITALS = {
     "heart_rate": 72.0,
     "spo2": 97.0,
@@ -36,15 +25,13 @@ _VITALS = {
 
 
 async def measure_fhir(folder: Path, stored: int = STORED) -> dict[str, float]:
-    """Measure all four; `stored` readings lie in the store for $lastn."""
+    """Measure all; `stored` readings lie in the store for $lastn."""
     figures = measure_rendering()
     for name, measure in (("search", measure_search), ("lastn", lambda at: measure_lastn(at, stored))):
         at = folder / name
         at.mkdir()
         figures |= await measure(at)
-    at = folder / "ingest"
-    at.mkdir()
-    return figures | await measure_ingest(at)
+    return figures
 
 
 def measure_rendering() -> dict[str, float]:
@@ -108,6 +95,9 @@ async def _fill(store: DuckDBStore, stored: int) -> None:
     FROM range({stored}) AS made(n)
     """
     await store._do(lambda db: db.execute(fill).fetchall())
+    # It looks at what there is when it opens.
+    await store.stop()
+    await store.start()
 
 
 async def _median_ms(client: httpx.AsyncClient, path: str, parameters: dict[str, str], least: int) -> float:
@@ -120,76 +110,3 @@ async def _median_ms(client: httpx.AsyncClient, path: str, parameters: dict[str,
         if answer.status_code != 200 or found < least:
             raise RuntimeError(f"{path}: {answer.status_code}, {found} of {least} entries")
     return median(took[2:])
-
-
-async def measure_ingest(folder: Path) -> dict[str, float]:
-    """By how much the line's throughput falls while SEARCHES_PER_S searches of 20 Observations run."""
-    hub = HubProcess(folder)
-    hub.start()
-    await hub.ready()
-    await _finish(await _generator(hub.broker_url, count=2 * DEVICES))
-    await hub.drained()
-    quiet: list[tuple[float, float]] = []
-    searched: list[tuple[float, float]] = []
-    for _ in range(ROUNDS):
-        quiet.append(await _throughput(hub))
-        searching = asyncio.create_task(_search(hub))
-        searched.append(await _throughput(hub))
-        searching.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await searching
-    hub.stop()
-    fastest, fastest_searched = max(rate for rate, _ in quiet), max(rate for rate, _ in searched)
-    cpu, cpu_searched = min(cpu for _, cpu in quiet), min(cpu for _, cpu in searched)
-    return {
-        "ingest_drop_percent": 100 * (1 - fastest_searched / fastest),
-        # As above, but in CPU time of the hub: what other work on the machine doesn't blur.
-        "ingest_cpu_drop_percent": 100 * (1 - cpu / cpu_searched),
-        "ingest_messages_per_s": fastest,
-    }
-
-
-async def _throughput(hub: HubProcess) -> tuple[float, float]:
-    """Return messages/s until all are durable, and CPU microseconds of the hub for each."""
-    process = psutil.Process(hub.pid)
-    cpu_before_s = _cpu_s(process)
-    before = hub.metric("hub_durable_readings_total")
-    began = time.monotonic()
-    load = asyncio.create_task(_finish(await _generator(hub.broker_url, count=FAN_IN)))
-    while hub.metric("hub_durable_readings_total") - before < FAN_IN:
-        await asyncio.sleep(0.05)
-    took_s = time.monotonic() - began
-    cpu_s = _cpu_s(process) - cpu_before_s
-    await load
-    await hub.drained()
-    return FAN_IN / took_s, cpu_s / FAN_IN * 1e6
-
-
-async def _answered(request: Awaitable[httpx.Response]) -> None:
-    (await request).raise_for_status()
-
-
-async def _search(hub: HubProcess) -> None:
-    """Ask for the newest 20 Observations of one device after another, SEARCHES_PER_S times a second."""
-    async with httpx.AsyncClient(base_url=f"{hub.url}/fhir", headers=hub.headers, timeout=30) as client:
-        devices = [one["resource"]["id"] for one in (await client.get("/Device?_count=200")).json()["entry"]]
-        running: set[asyncio.Task[None]] = set()
-        try:
-            await _ask(client, devices, running)
-        finally:
-            for task in running:
-                task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
-
-
-async def _ask(client: httpx.AsyncClient, devices: list[str], running: set[asyncio.Task[None]]) -> None:
-    number, due = 0, time.monotonic()
-    while True:
-        number, due = number + 1, due + 1 / SEARCHES_PER_S
-        if len(running) < MOST_RUNNING:
-            device = devices[number % len(devices)]
-            request = client.get(f"/Observation?device=Device/{device}&_count=20")
-            task = asyncio.create_task(_answered(request))
-            running.add(task)
-            task.add_done_callback(running.discard)
-        await asyncio.sleep(max(0.0, due - time.monotonic()))

@@ -214,6 +214,7 @@ async def test_nothing_is_read_from_it(hub, ehr):
     store, _ = pushing(hub, ehr)
     for reading in (
         store.readings("main", "mon-1", 0, 1),
+        store.site_readings("main", 0, 1),
         store.newest("main", "mon-1", 0, 1, 1),
         store.trend("main", "mon-1", "spo2", 0, 1, 1),
         store.totals("main", "mon-1"),

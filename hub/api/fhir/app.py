@@ -111,6 +111,7 @@ def create_fhir(interface: FhirInterface) -> FastAPI:
     app.state.since = instant(interface.services.now_ns())
     install(app)
     app.add_middleware(GZipMiddleware, minimum_size=_PREFER_GZIP_FROM, compresslevel=3)
+    app.include_router(reading.observing)  # asked for most
     app.include_router(_metadata)
     # Operations first: $export is no Patient.
     for part in (smart, subscribing, reading, writing):

@@ -21,7 +21,10 @@ from hub.fhir.bundle import Entry, searchset
 from hub.fhir.codes import GROUPS
 from hub.fhir.resource import Resource, encode
 
+observing = APIRouter(route_class=AuditedRoute, dependencies=[Depends(wants_json)])
+"""Routes of Observations."""
 router = APIRouter(route_class=AuditedRoute, dependencies=[Depends(wants_json)])
+"""All others."""
 
 _PAGING = [
     ("_count", "Resources on a page, at most 1000; 0 for the number alone."),
@@ -43,7 +46,7 @@ _LASTN = ("patient", "subject", "code", "category", "max")
 _EVERYTHING = ("start", "end", "_count", "_cursor")
 
 
-@router.get(
+@observing.get(
     "/Observation/$lastn",
     summary="Get the newest Observations of each kind",
     **documented(
@@ -64,7 +67,7 @@ async def lastn(request: Request, fhir: Fhir, who: Known) -> Response:
     return respond(searchset(base_of(request), [one.entry for one in found], links, len(found)))
 
 
-@router.get(
+@observing.get(
     "/Observation",
     summary="Search Observations",
     **documented(
@@ -76,7 +79,7 @@ async def search_observations(request: Request, fhir: Fhir, who: Known) -> Respo
     return await _observations(request, fhir, who, of_request(request))
 
 
-@router.post(
+@observing.post(
     "/Observation/_search",
     summary="Search Observations by form",
     **documented("search-type", "Bundle", 404),
@@ -86,7 +89,7 @@ async def post_observations(request: Request, fhir: Fhir, who: Known) -> Respons
     return await _observations(request, fhir, who, of_request(request, await _form(request)))
 
 
-@router.get("/Observation/{id}", summary="Read an Observation", **documented("read", "Observation", 304, 404))
+@observing.get("/Observation/{id}", summary="Read an Observation", **documented("read", "Observation", 304, 404))
 async def read_observation(request: Request, fhir: Fhir, who: Known, id: str) -> Response:  # noqa: A002 - as FHIR names it
     """One Observation by id."""
     allow(who, "Observation", "r")
