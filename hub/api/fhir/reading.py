@@ -89,7 +89,11 @@ async def post_observations(request: Request, fhir: Fhir, who: Known) -> Respons
     return await _observations(request, fhir, who, of_request(request, await _form(request)))
 
 
-@observing.get("/Observation/{id}", summary="Read an Observation", **documented("read", "Observation", 304, 404))
+@observing.get(
+    "/Observation/{id}",
+    summary="Read an Observation",
+    **documented("read", "Observation", 304, 404),
+)
 async def read_observation(request: Request, fhir: Fhir, who: Known, id: str) -> Response:  # noqa: A002 - as FHIR names it
     """One Observation by id."""
     allow(who, "Observation", "r")
