@@ -21,9 +21,9 @@ CSRF_HEADER: Final = "X-CSRF-Token"
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _ON_THE_WALL: Final = re.compile(
-    r"/api/v1/(stream|news2|wards(/[^/]+/[^/]+)?|beds(/[^/]+/[^/]+)?|alarms(/events)?|session(/touch)?)"
+    r"/api/v1/(stream|news2|rooms|wards(/[^/]+/[^/]+(/rooms)?)?|beds(/[^/]+/[^/]+)?|alarms(/events)?|session(/touch)?)"
 )
-"""What a locked session may still read: values and alarms by bed, no names."""
+"""What a locked session may still read: rooms, values and alarms by bed, no names."""
 _WITHOUT_SESSION: Final = frozenset(
     {
         ("POST", "/api/v1/session"),

@@ -104,7 +104,15 @@ async def test_a_locked_session_shows_the_wall_and_nothing_else(station, clock):
     async with station.browser() as page:
         await sign_in(page, "biomed")
         clock.now_ns += 600 * SECOND
-        for path in ("wards", "beds", "beds/main/icu-01", "alarms", "alarms/events"):
+        for path in (
+            "wards",
+            "rooms",
+            "wards/main/icu/rooms",
+            "beds",
+            "beds/main/icu-01",
+            "alarms",
+            "alarms/events",
+        ):
             assert (await page.get(f"/api/v1/{path}")).status_code == 200, path
         for path in ("patients", "patients/p", "devices", "rejects", "trends?patient=p&parameter=spo2"):
             response = await page.get(f"/api/v1/{path}")

@@ -7,7 +7,7 @@ function alarm(id: string, changes: Partial<Alarm> = {}): Alarm {
   return {
     id, kind: 'physiological', priority: 'medium', condition: 'limit_high', parameter: 'heart_rate', site: 'main',
     device: 'mon-1', ward: 'icu', bed: 'icu-01', patient: null, onset: '2026-11-24T02:43:02Z', presence: 'present',
-    value: 130, limit: 120, unit: '/min', text: '', ended: null, ...changes,
+    value: 130, limit: 120, unit: '/min', text: '', ended: null, part: '', ...changes,
   };
 }
 

@@ -20,12 +20,20 @@ export interface BedValue {
   device: string;
 }
 
+/** One pump, or one channel of a pump that has several. */
+export interface BedPump {
+  device: string;
+  channel: string | null;
+  values: Record<string, BedValue>;
+}
+
 export interface Bed {
   site: string;
   ward: string;
   bed: string;
   patient: string | null;
   values: Record<string, BedValue>;
+  pumps: BedPump[];
 }
 
 export interface Vitals {
@@ -52,6 +60,8 @@ export interface Alarm {
   unit: string | null;
   text: string;
   ended: string | null;
+  /** The part of the device that it is about, for instance a pump's channel; empty for the whole. */
+  part: string;
   signal?: AlarmSignal | null;
 }
 

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 
 import type { BedValue, Quality } from './contracts';
-import { hoursToEmpty, initials, NO_VALUE, running, shownValue } from './format';
+import { initials, NO_VALUE, running, shownValue } from './format';
 
 function held(value: number | string | null, unit = '/min', quality: Quality = 'valid'): BedValue {
   return { value, unit, quality, time: '2026-11-24T02:43:02Z', age_s: 0, device: 'mon-1' };
@@ -31,13 +31,6 @@ test('initials tell the patients of a ward apart and give no name away', () => {
   expect(initials('Demo Patient 07')).toBe('D. P. 07');
   expect(initials('李 秀英')).toBe('李**');
   expect(initials('王秀英')).toBe('王**');
-});
-
-test('a pump that does not run, or whose rest is unknown, is never about to be empty', () => {
-  expect(hoursToEmpty(held(40, 'mL'), held(80, 'mL/h'))).toBe(0.5);
-  expect(hoursToEmpty(held(40, 'mL'), held(0, 'mL/h'))).toBeNull();
-  expect(hoursToEmpty(held(null, 'mL'), held(80, 'mL/h'))).toBeNull();
-  expect(hoursToEmpty(undefined, held(80, 'mL/h'))).toBeNull();
 });
 
 test('running times', () => {

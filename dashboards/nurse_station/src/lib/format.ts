@@ -67,9 +67,3 @@ export function initials(name: string): string {
   if (/\p{Script=Han}/u.test(name)) return (words[0]?.[0] ?? '') + '**';
   return words.map((word) => (/^\d/.test(word) ? word : (word[0] ?? '').toUpperCase() + '.')).join(' ');
 }
-
-/** Hours until a pump is empty, or null where that can't be known. */
-export function hoursToEmpty(remaining: BedValue | undefined, rate: BedValue | undefined): number | null {
-  if (typeof remaining?.value !== 'number' || typeof rate?.value !== 'number' || rate.value <= 0) return null;
-  return remaining.value / rate.value;
-}

@@ -12,10 +12,10 @@ export interface Story {
 
 const MOST = 5000;
 
-/** Returns the events up to `last`, as far back as one page goes. */
-export async function recentEvents(last: number): Promise<AlarmEvent[]> {
+/** Returns the events of a place up to `last`, as far back as one page goes. */
+export async function recentEvents(last: number, of: { site?: string; ward?: string; bed?: string }): Promise<AlarmEvent[]> {
   const answer = await get<{ events: AlarmEvent[] }>(
-    '/alarms/events' + query({ after: Math.max(0, last - MOST), limit: MOST }),
+    '/alarms/events' + query({ ...of, after: Math.max(0, last - MOST), limit: MOST }),
   );
   return answer.events;
 }

@@ -48,7 +48,7 @@ class Hours {
     this.#asked.set(mark, true);
     for (const parameter of CURVES) {
       const from = now - MINUTES * 60_000;
-      const points = await trend({ site: bed.site, bed: bed.bed, parameter, from, to: now, points: MINUTES }).catch(() => null);
+      const points = await trend({ bed, parameter, from, to: now, points: MINUTES }).catch(() => null);
       if (points === null) return;
       const hour = this.#of(`${mark}/${parameter}`, Math.floor(now / 60_000));
       points.times.forEach((time, index) => {

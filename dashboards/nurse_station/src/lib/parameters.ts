@@ -44,6 +44,7 @@ export const LOOKS: Record<string, Look> = {
   pump_volume_total: look('Total', 'pump', 1),
   pump_volume_set: look('VTBI', 'pump', 1),
   pump_volume_remaining: look('Left', 'pump', 1),
+  pump_drug: look('Drug', 'pump'),
   pump_drug_concentration: look('Conc', 'pump', 2),
   pump_pressure: look('Line', 'pump'),
   pump_status: look('Status', 'pump'),

@@ -4,7 +4,7 @@ import { SvelteMap } from 'svelte/reactivity';
 
 import { byUrgency, shown, type ShownAlarm, sounding } from './alarms';
 import { get, Problem, query } from './api';
-import type { Alarm, AlarmEvent, Bed, BedValue, Heartbeat, Reset, Vitals } from './contracts';
+import type { Alarm, AlarmEvent, Bed, BedPump, BedValue, Heartbeat, Reset, Vitals } from './contracts';
 import type { ServerEvent } from './server_events';
 import { readEvents } from './stream_reader';
 import { type Path, Skew, Watch } from './watch';
@@ -16,6 +16,7 @@ export class BedState {
   ward = $state('');
   patient = $state<string | null>(null);
   values = $state.raw<Record<string, BedValue>>({});
+  pumps = $state.raw<BedPump[]>([]);
 
   constructor(bed: Bed) {
     this.key = `${bed.site}/${bed.bed}`;
@@ -28,6 +29,7 @@ export class BedState {
     this.ward = bed.ward;
     this.patient = bed.patient;
     this.values = bed.values;
+    this.pumps = bed.pumps;
   }
 }
 
@@ -55,6 +57,8 @@ class Station {
   missed = $state.raw<Missed[]>([]);
   ready = $state(false);
   refused = $state(false);
+  /** Rises with every beacon that has moved. */
+  moves = $state(0);
   /** Changes with every alarm that a person should hear of. */
   announced = $state<ShownAlarm | null>(null);
 
@@ -198,6 +202,9 @@ class Station {
         break;
       case 'reset':
         this.#reset(JSON.parse(event.data) as Reset);
+        break;
+      case 'location':
+        this.moves += 1;
         break;
       case 'heartbeat':
         this.#beat(JSON.parse(event.data) as Heartbeat);

@@ -5,6 +5,7 @@ import type { Alarm } from './contracts';
 import { largest } from './format';
 import { lookOf, unitText } from './parameters';
 import { settings } from './settings.svelte';
+import { station } from './station.svelte';
 
 export function parameterName(parameter: string): string {
   return words().parameters[parameter] ?? parameter.replaceAll('_', ' ');
@@ -27,6 +28,16 @@ export function alarmText(alarm: Omit<Alarm, 'signal'>): string {
   const said = words().condition[alarm.condition];
   if (said !== undefined) return said(label === '' ? alarm.device : label);
   return alarm.text === '' ? alarm.condition.replaceAll('_', ' ') : alarm.text;
+}
+
+/** The same, and of a pump's alarm what it infuses: a bed may have several. */
+export function alarmLine(alarm: Omit<Alarm, 'signal'>): string {
+  const bed = alarm.bed === null ? undefined : station.beds.get(`${alarm.site}/${alarm.bed}`);
+  const pump = bed?.pumps.find(
+    ({ device, channel }) => device === alarm.device && (channel === null || channel === alarm.part),
+  );
+  const drug = pump?.values.pump_drug?.value;
+  return typeof drug === 'string' ? `${alarmText(alarm)} · ${drug}` : alarmText(alarm);
 }
 
 /** 9 s, 3 min, 2 h, 4 d. */

@@ -12,8 +12,9 @@ export interface Trend {
 }
 
 export interface TrendQuery {
-  site: string;
-  bed: string;
+  bed: { site: string; bed: string; patient: string | null };
+  /** One pump alone. */
+  device?: string;
   parameter: string;
   from: number;
   to: number;
@@ -27,13 +28,19 @@ interface Answer {
   points: { time: string; minimum: number; mean: number; maximum: number }[];
 }
 
-/** Asks for one parameter. Two answers for the same time and number of points have the same `times`. */
+/**
+ * Asks for one parameter: of the patient in the bed, who may have come from another one and never had what was
+ * measured there before; of the bed itself where nobody is in it. Two answers for the same time and number of
+ * points have the same `times`.
+ */
 export async function trend(wanted: TrendQuery, signal?: AbortSignal): Promise<Trend> {
+  const { site, bed, patient } = wanted.bed;
+  const whose = patient === null ? { site, bed } : { patient, site: wanted.device === undefined ? undefined : site };
   const answer = await get<Answer>(
     '/trends' +
       query({
-        site: wanted.site,
-        bed: wanted.bed,
+        ...whose,
+        device: wanted.device,
         parameter: wanted.parameter,
         from: new Date(wanted.from).toISOString(),
         to: new Date(wanted.to).toISOString(),
