@@ -1,14 +1,27 @@
 """What a record gives, as a definition writes it: values, alarms, statuses, sightings, waveforms."""
 
 import re
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Final, Literal, Self, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from hub.devices.place import Entry, Pick, Place, Scalar, Source, Word, as_list, as_path, as_word
+from hub.devices.place import (
+    Beside,
+    Entry,
+    Pick,
+    Place,
+    Scalar,
+    Source,
+    Word,
+    as_list,
+    as_path,
+    as_word,
+    named_map,
+)
 from hub.model import Kind, Priority
 from hub.vocabulary import PARAMETERS, unknown
 
+GRADES: Final = ("valid", "questionable", "invalid", "no-value")
 _CONDITION = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
@@ -38,7 +51,7 @@ def _as_target(sent: object) -> object:
 class Named(Place):
     """A parameter that another place of the payload names."""
 
-    map: dict[str, Annotated[Target, BeforeValidator(_as_target)]] = {}
+    map: Annotated[dict[str, Annotated[Target, BeforeValidator(_as_target)]], BeforeValidator(named_map)] = {}
     codes: Literal["mdc", "name"] | None = None
     """What is looked up in the vocabulary where `map` lacks it: MDC codes, or the vocabulary's own names."""
     other: Literal["refuse", "ignore"] = "refuse"
@@ -55,6 +68,14 @@ NAME, MAP = "<name>", "<map>"
 """How pydantic names the two forms of `parameter` in a fault; no key of a file."""
 
 
+def known_grades(quality: Beside | None) -> Beside | None:
+    """Return a quality whose `map` leads to qualities alone. Raises ValueError."""
+    wrong = sorted(set(quality.map.values()) - set(GRADES)) if quality else []
+    if wrong:
+        raise ValueError(f"quality is one of {', '.join(GRADES)}, not {', '.join(wrong)}")
+    return quality
+
+
 class Value(Place):
     """One value: where it is, which parameter it is of, in which unit."""
 
@@ -62,17 +83,27 @@ class Value(Place):
         Annotated[str, AfterValidator(_known_parameter), Tag(NAME)] | Annotated[Named, Tag(MAP)],
         Discriminator(lambda sent: NAME if isinstance(sent, str) else MAP),
     ]
-    unit: Annotated[Pick | None, BeforeValidator(as_word)] = None
-    """UCUM; the vocabulary's unit where absent."""
+    unit: Annotated[Beside | None, BeforeValidator(as_word)] = None
+    """UCUM; that of the `[[read]]`, else the vocabulary's unit where absent."""
     scale: float = 1.0
     offset: float = 0.0
     """Applied before the unit: value = sent * scale + offset."""
-    map: dict[str, str] = {}
+    map: Annotated[dict[str, str], BeforeValidator(named_map)] = {}
     """For coded parameters and texts: from what is sent to what the vocabulary takes."""
-    quality: Annotated[Pick | None, BeforeValidator(as_path)] = None
-    """Gives `valid`, `questionable`, `invalid` or `no-value`."""
+    quality: Annotated[Beside | None, BeforeValidator(as_path), AfterValidator(known_grades)] = None
+    """Gives `valid`, `questionable`, `invalid` or `no-value`; that of the `[[read]]` where absent."""
     no_value: list[Scalar] = []
     """What means "no value" here, beside what the definition says for all."""
+
+    def completed(self, unit: Beside | None, quality: Beside | None) -> "Value":
+        """Return the value with what it takes from its `[[read]]`. Raises ValueError."""
+        number = isinstance(self.parameter, Named) or PARAMETERS[self.parameter].is_number
+        own = self.unit or (unit if number else None)
+        if own is not None and own.value is not None and isinstance(self.parameter, str):
+            _check_parameter(self.parameter, str(own.value))
+        grade = self.quality or quality
+        picks = {"unit": own and own.of(self.path), "quality": grade and grade.of(self.path)}
+        return self.model_copy(update=picks)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeGuard
 
 from hub.devices.content import Alarm, Alarms, Named, Value
-from hub.devices.definition import Definition
+from hub.devices.definition import Definition, Read
 from hub.devices.expression import Failed
 from hub.devices.field import Record, UndecidedError, is_one_of, place_of, scalars, spelled, test, text
 from hub.devices.lines import Key
@@ -51,8 +51,9 @@ class Coverage:
                 elif not isinstance(element, Unusable) and self._holds(read.when, (*key, "when"), record):
                     self._taken.add(position)
                     self._follow(read, key, record)
-                    for name in _INHERITED:
-                        if not getattr(read, name) and not read.ignore:
+                    for name in () if read.ignore else _INHERITED:
+                        own = getattr(read, name)
+                        if not own or (name == "time" and not self._follow(own, (*key, name), record)):
                             self._follow(getattr(self._definition, name), (name,), record)
 
     def gaps(self) -> Iterator[Gap]:
@@ -64,6 +65,10 @@ class Coverage:
                 yield from self._gaps(read, ("read", position))
             else:
                 yield ("read", position), "no sample has a record of this kind"
+        for name, words in self._definition.maps.items():
+            missing = [word for word in words if (("maps", name), word) not in self._said]
+            if missing:
+                yield ("maps", name), f"no sample has {', '.join(missing)}"
 
     def _holds(self, tests: list[Test], key: Key, record: Record) -> bool:
         try:
@@ -84,8 +89,8 @@ class Coverage:
             return False
         if not isinstance(entry, Entry) or not self._arrives(entry, key, record):
             return False
-        for name in type(entry).model_fields:
-            self._follow(getattr(entry, name), (*key, name), record)
+        for name, member in _members(entry):
+            self._follow(member, (*key, name), record)
         return True
 
     def _arrives(self, entry: Entry, key: Key, record: Record) -> bool:
@@ -98,8 +103,14 @@ class Coverage:
             return False
         self._reached.add(key)
         for name, words in _words(entry):
-            self._said |= {((*key, name), str(word)) for word in words if _says(entry, sent, word)}
+            at = self._named(name, words) or (*key, name)
+            self._said |= {(at, str(word)) for word in words if _says(entry, sent, word)}
         return True
+
+    def _named(self, name: str, words: list[Scalar]) -> Key | None:
+        """Return the key of the named map that these words are of."""
+        maps = self._definition.maps if name == "map" else {}
+        return next((("maps", called) for called, words_of in maps.items() if list(words_of) == words), None)
 
     def _gaps(self, entry: object, key: Key) -> Iterator[Gap]:
         if isinstance(entry, list):
@@ -115,6 +126,8 @@ class Coverage:
             yield key, f"no sample has anything at {place_of(entry).text}"
             return
         for name, words in _words(entry):
+            if self._named(name, words):
+                continue
             at = (*key, name)
             missing = [str(word) for word in words if (at, str(word)) not in self._said]
             if name == "present" and len(missing) == len(words):
@@ -123,8 +136,8 @@ class Coverage:
                 yield at, "no sample ends this condition"
             elif missing:
                 yield at, f"no sample has {', '.join(missing)}"
-        for name in type(entry).model_fields:
-            yield from self._gaps(getattr(entry, name), (*key, name))
+        for name, member in _members(entry):
+            yield from self._gaps(member, (*key, name))
 
 
 def numbers_read(read: Callable[[object], object], root: object, *, texts: bool) -> dict[str, bool]:
@@ -155,6 +168,13 @@ def _numbers(node: object, place: str, *, texts: bool) -> Iterator[tuple[str, An
         if is_text or (isinstance(member, int | float) and not isinstance(member, bool)):
             yield at, node, key
         yield from _numbers(member, at, texts=texts)
+
+
+def _members(entry: Entry) -> Iterator[tuple[str, object]]:
+    """Return what an entry holds; what a `[[read]]` says for all its values is with each of them."""
+    for name in type(entry).model_fields:
+        if not (isinstance(entry, Read) and name in ("unit", "quality")):
+            yield name, getattr(entry, name)
 
 
 def _leads(entry: object) -> TypeGuard[Place | Pick]:

@@ -7,14 +7,15 @@ import re
 from collections.abc import Iterator
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
-from hub.devices.content import Alarm, Alarms, Sighting, Status, Value, Waveform
+from hub.devices.content import Alarm, Alarms, Sighting, Status, Value, Waveform, known_grades
 from hub.devices.field import renamed, spelled
 from hub.devices.formats import FORMATS
 from hub.devices.native import DECODERS
 from hub.devices.path import MISSING
 from hub.devices.place import (
+    Beside,
     Each,
     Entry,
     Pick,
@@ -43,12 +44,22 @@ class Read(Entry):
     channel: Annotated[Pick | None, BeforeValidator(as_word)] = None
     time: Annotated[list[Time], BeforeValidator(as_paths)] = []
     seq: Annotated[Pick | None, BeforeValidator(as_path)] = None
+    empty: Literal["refuse", "ok"] = "refuse"
+    """Whether a payload is right where the array that `each` goes over is empty."""
+    unit: Annotated[Beside | None, BeforeValidator(as_word)] = None
+    quality: Annotated[Beside | None, BeforeValidator(as_path), AfterValidator(known_grades)] = None
+    """Of the values that have none of their own; `^.` begins beside each."""
     value: list[Value] = []
     alarm: list[Alarm] = []
     alarms: list[Alarms] = []
     waveform: list[Waveform] = []
     status: Status | None = None
     sighting: Sighting | None = None
+
+    @model_validator(mode="after")
+    def _values_completed(self) -> Self:
+        self.__dict__["value"] = [value.completed(self.unit, self.quality) for value in self.value]
+        return self
 
     @model_validator(mode="after")
     def _does_something(self) -> Self:
@@ -157,6 +168,8 @@ class Definition(Entry):
     gateway: Literal["registered", "any"] = "registered"
     """Under which gateways a device that a payload names counts: the one registered for it, or any."""
     seq: Annotated[Pick | None, BeforeValidator(as_path)] = None
+    maps: dict[str, dict[str, object]] = {}
+    """Maps that several keys `map` name."""
     no_value: list[Scalar] = []
     text_numbers: bool = False
     """Numbers may be sent as texts."""

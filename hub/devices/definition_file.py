@@ -68,7 +68,7 @@ def parse(text: str, file: str) -> tuple[Definition | None, list[Problem]]:
         return None, [Problem(file, line, "", f"is not TOML: {error}")]
     known = lines(text)
     try:
-        definition = Definition.model_validate(document)
+        definition = Definition.model_validate(document, context=document.get("maps"))
     except ValidationError as error:
         return None, list(dict.fromkeys(_problem(file, known, fault) for fault in error.errors()))
     doubtful = [

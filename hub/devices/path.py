@@ -2,7 +2,8 @@
 
 A plain path names members with dots between them and elements as `[0]`; a member with a dot or a bracket in
 its name is quoted: `data."a.b"`. It begins at the element that is read; `$` first begins at the payload.
-`[*]` goes over every element of an array, and a single object counts as an array of one.
+`[*]` goes over every element of an array, and a single object counts as an array of one. The unit and the
+quality of a value may begin beside it with `^`: `^.q` of the value at `hr.val` is `hr.q`.
 """
 
 import re
@@ -23,6 +24,8 @@ MISSING: Final = _Missing()
 """Nothing is at the path; null is something."""
 
 EVERY: Final = -1
+BESIDE: Final = "^."
+"""How a path begins that leads from beside a value."""
 Step = str | int
 Get = Callable[[object, object], object]
 """Takes the element and the payload, returns what is at the path, or MISSING."""
@@ -50,6 +53,10 @@ class Path:
                 self._expression = Expression(text)
             except ValueError as error:
                 raise InvalidPathError(str(error)) from None
+        elif text.startswith("^"):
+            raise InvalidPathError(
+                f"{text!r}: only the unit and the quality of a value begin beside it, with ^."
+            )
         else:
             self.from_root = text == "$" or text.startswith(("$.", "$["))
             self.steps = _steps(text, text[1:].removeprefix(".") if self.from_root else text)
@@ -83,6 +90,13 @@ class Path:
         for position, element in enumerate(elements):
             yield f"$|{self.text}[{position}]", element
 
+    def is_empty(self, root: object) -> bool:
+        """Tell whether the path leads to an array that holds nothing, where `each` finds nothing."""
+        if self._expression is not None:
+            return self._search(root, root) == []
+        levels = [position for position, step in enumerate(self.steps) if step == EVERY]
+        return any(node == [] for level in levels for _, node in _spread("$", root, self.steps[:level]))
+
     def below(self, place: str) -> str:
         """Return where this path leads from an element, to be shown in a refusal."""
         if self._expression is not None:
@@ -95,6 +109,19 @@ class Path:
         assert self._expression is not None  # noqa: S101 - the constructor compiled it
         found = self._expression.search(node)
         return MISSING if found is None else found
+
+
+def beside(text: str, value: str) -> str:
+    """Return where a path that begins with `^.` leads for a value at another path; others as they are."""
+    if not text.startswith(BESIDE):
+        return text
+    relative = value.removeprefix("$").removeprefix(".")
+    cut = at = 0
+    while found := _STEP.match(relative, at):
+        cut, at = found.start(), found.end()
+    around = value[: len(value) - len(relative)] + relative[:cut]
+    rest = text.removeprefix(BESIDE)
+    return f"{around.removesuffix('.')}.{rest}" if around else rest
 
 
 def _steps(text: str, relative: str) -> tuple[Step, ...]:

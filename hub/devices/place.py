@@ -3,9 +3,16 @@
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
-from hub.devices.path import InvalidPathError, Path
+from hub.devices.path import BESIDE, InvalidPathError, Path, beside
 
 Scalar = str | int | float | bool
 TimeStyle = Literal["rfc3339", "s", "ms", "us", "ns", "hl7", "strptime"]
@@ -20,6 +27,16 @@ def _check_path(path: str | None, jmespath: str | None, *, many: bool = False) -
             checked.getter()
     except InvalidPathError as error:
         raise ValueError(str(error)) from None
+
+
+def named_map(sent: object, info: ValidationInfo) -> object:
+    """Take a text for the name of a map of the definition's `[maps]`, which are the validation's context."""
+    if not isinstance(sent, str):
+        return sent
+    maps = info.context if isinstance(info.context, dict) else {}
+    if sent not in maps:
+        raise ValueError(f"no map {sent!r}: [maps] has {', '.join(maps) or 'none'}")
+    return maps[sent]
 
 
 class Entry(BaseModel):
@@ -43,8 +60,8 @@ class Pick(Entry):
     """Cut from the end of a text, for instance `/sec`."""
     upper: bool = False
     """Small letters become capitals: gateways write one address in either."""
-    map: dict[str, str] = {}
-    """From what is found (numbers and true/false as text) to what the hub calls it."""
+    map: Annotated[dict[str, str], BeforeValidator(named_map)] = {}
+    """From what is found (numbers and true/false as text) to what the hub calls it; or the name of a map."""
     other: Literal["refuse", "ignore", "keep"] = "refuse"
     """What to do with what `map` lacks."""
 
@@ -53,8 +70,28 @@ class Pick(Entry):
         given = [name for name in ("path", "jmespath", "topic", "value") if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError("give exactly one of path, jmespath, topic, value")
-        _check_path(self.path, self.jmespath)
+        _check_path(self._plain(), self.jmespath)
         return self
+
+    def _plain(self) -> str | None:
+        return self.path
+
+
+class Beside(Pick):
+    """A pick whose path may begin beside the value that it is of, with `^.`."""
+
+    def of(self, value: str | None) -> Pick:
+        """Return the pick for the value at a path. Raises ValueError where that is no plain path."""
+        if self.path is None or not self.path.startswith(BESIDE):
+            return self
+        if value is None:
+            raise ValueError(
+                f"{self.path!r} is beside a plain `path`, and a value is at JMESPath: give a path of its own"
+            )
+        return self.model_copy(update={"path": beside(self.path, value)})
+
+    def _plain(self) -> str | None:
+        return self.path and self.path.removeprefix(BESIDE)
 
 
 class Place(Entry):

@@ -38,6 +38,7 @@ class Reader:
         self._tests = [test(entry) for entry in definition.when]
         self.selective = bool(self._tests)
         """Whether it can tell its payloads from those of others on the same topic."""
+        self._may_be_empty = [place_of(read.each) for read in definition.read if read.empty == "ok"]
         groups: dict[Each, list[_Kind]] = {}
         for read in definition.read:
             groups.setdefault(read.each, []).append(_Kind(read, definition, site_zone))
@@ -67,7 +68,7 @@ class Reader:
                     kind.read(record, items)
                 if not chosen:
                     items.append(Refused(place, f"no [[read]] of the definition {self.name} takes this"))
-        if not found_any:
+        if not found_any and not any(each.is_empty(root) for each in self._may_be_empty):
             places = ", ".join(each.text for each, _ in self._groups)
             items.append(Refused("$", f"the definition {self.name} expects records at {places}"))
         return _bounded(join(items) if len(items) > 1 else items)
@@ -83,7 +84,7 @@ class _Kind:
         devices = read.device or definition.device
         self._device = first(devices, _device_id) if devices else None
         self._channel = field(read.channel) if read.channel else None
-        self._time = times(read.time or definition.time, site_zone)
+        self._time = times([*read.time, *definition.time], site_zone)
         self._seq_pick = read.seq or definition.seq
         self._seq = field(self._seq_pick) if self._seq_pick else None
         self._values = [value(entry, definition) for entry in read.value]
