@@ -134,6 +134,7 @@ class Hub:
         self.alarms = AlarmSystem(
             event_log=self.log,
             book=data.alarm_book,
+            scores=data.scores,
             rules=load_limits(settings.limits_file or DEFAULTS),
             places=self.registry,
             device_of=self._device_of,
@@ -204,7 +205,8 @@ class Hub:
             registry=self.registry,
             retention=settings.retention,
             now_ns=now_ns,
-            others=[Forgetting(self.registry, self.ledger)],
+            others=[Forgetting(self.registry, self.ledger), self.alarms.scores],
+            scores=self.alarms.scores,
         )
         self._knocks: asyncio.Queue[tuple[Device, str]] = asyncio.Queue(_KNOCKS)
         measure(self)
@@ -279,7 +281,7 @@ class Hub:
             exports=data.exports,
             clients=self.clients,
             public_url=self.settings.http.public_url,
-            scores=self.alarms.early_warning.history,
+            scores=self.alarms.scores.of,
             places=lambda: self.whereabouts.places,
         )
 

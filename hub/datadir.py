@@ -24,6 +24,7 @@ class DataDir:
         self.alarms = path / "alarms.sqlite"
         self.births = path / "births.sqlite"
         self.alarm_book = path / "alarm-book.sqlite"
+        self.scores = path / "scores.sqlite"
         self.fhir = path / "fhir.sqlite"
         self.exports = path / "exports"
         self.series = path / "series.duckdb"

@@ -4,7 +4,9 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
+from hub.alarms.book import BookUnusable
 from hub.alarms.log import EventLog
+from hub.alarms.score_log import ScoreLog
 from hub.api.fhir.ledger import LedgerUnavailable
 from hub.clock import SECOND_NS, Now
 from hub.erasure import Forgets, finish_erasures
@@ -36,6 +38,7 @@ class Housekeeping:
         retention: RetentionSettings,
         now_ns: Now,
         others: Sequence[Forgets] = (),
+        scores: ScoreLog | None = None,
     ) -> None:
         self._journal = journal
         self._stores = stores
@@ -45,6 +48,7 @@ class Housekeeping:
         self._now_ns = now_ns
         self._others = others
         """What keeps something of patients beside stores, journal and event log."""
+        self._scores = scores
 
     async def run(self) -> None:
         """Go on until cancelled."""
@@ -65,7 +69,7 @@ class Housekeeping:
                     draining=True,
                     others=self._others,
                 )
-            except (RegistryUnavailable, StoreUnavailable, LedgerUnavailable) as error:
+            except (RegistryUnavailable, StoreUnavailable, LedgerUnavailable, BookUnusable) as error:
                 log.debug("erasures wait: %s", error)
 
     async def _until_trim_is_due(self) -> None:
@@ -80,10 +84,19 @@ class Housekeeping:
     async def _expire(self) -> None:
         while True:
             now_ns = self._now_ns()
-            await self._log.trim(now_ns - round(self._retention.alarms_days * DAY_NS))
+            before_ns = now_ns - round(self._retention.alarms_days * DAY_NS)
+            await self._log.trim(before_ns)
+            await self._expire_scores(before_ns)
             for store in self._stores:
                 try:
                     await store.expire(now_ns, self._retention.of_stores())
                 except (StoreUnavailable, StoreRefused) as error:
                     log.warning("retention of %s waits: %s", store.name, error)
             await asyncio.sleep(EXPIRE_S)
+
+    async def _expire_scores(self, before_ns: int) -> None:
+        if self._scores is not None:
+            try:
+                await self._scores.expire(before_ns)
+            except BookUnusable as error:
+                log.warning("retention of scores waits: %s", error)

@@ -200,6 +200,10 @@ async def fhir_hub(
         )
         records: dict[tuple[str, str], Device] = {}
         assessments: dict[str, list[Assessment]] = {}
+
+        async def scores(patient: str, start_ns: int, end_ns: int) -> list[Assessment]:
+            return [one for one in assessments.get(patient, []) if start_ns <= one.time_ns < end_ns]
+
         fhir = FhirServices(
             hub="hub-1",
             registry=registry,
@@ -212,7 +216,7 @@ async def fhir_hub(
             exports=folder / "exports",
             clients=clients,
             public_url=public_url,
-            scores=lambda patient: assessments.get(patient, []),
+            scores=scores,
             places=lambda: places,
         )
         interface = FhirInterface(fhir, journal)

@@ -19,8 +19,10 @@ from hub.device import Device
 from hub.model import Priority
 
 KEY: Final = ("", "news2")
-HISTORY: Final = 500
-"""Scores kept of each patient: one is added when the score or what is known of it changes."""
+RECENT_NS: Final = 4 * 3600 * 1_000_000_000
+"""A patient's scores of so long are at hand in memory."""
+AGAIN_NS: Final = 900 * 1_000_000_000
+"""A score that doesn't change is kept again after so long: it held all the time, and the hub was there."""
 
 _FROM_DEVICES: Final = {
     "respiratory_rate": ("respiratory_rate",),
@@ -90,21 +92,29 @@ class EarlyWarning:
         self._conditions = conditions
         self._limits_of = limits_of
         self._newest: dict[str, Assessment] = {}
-        self._history: dict[str, deque[Assessment]] = {}
+        self._recent: dict[str, deque[Assessment]] = {}
+
+    def restore(self, patient: str, assessment: Assessment) -> None:
+        """Go on with what was kept before the hub was restarted; oldest first."""
+        self._recent.setdefault(patient, deque()).append(assessment)
 
     def newest(self, patient: str) -> Assessment | None:
         """Return a patient's score as of the last sweep."""
         return self._newest.get(patient)
 
-    def history(self, patient: str) -> list[Assessment]:
-        """Return a patient's scores, oldest first; one a change."""
-        return list(self._history.get(patient, ()))
+    def recent(self, patient: str) -> list[Assessment]:
+        """Return a patient's scores of the last hours, oldest first; one a change."""
+        return list(self._recent.get(patient, ()))
 
     def sweep(
         self, subjects: Iterable[Subject], charted: Mapping[str, Mapping[str, Charted]], now_ns: int
-    ) -> None:
-        """Score every patient and set the conditions. Patients that are no longer named are forgotten."""
+    ) -> list[tuple[str, Assessment]]:
+        """Score every patient and set the conditions; return what is to be kept, with whose it is.
+
+        Patients that are no longer named are forgotten.
+        """
         present: set[str] = set()
+        kept: list[tuple[str, Assessment]] = []
         for subject in subjects:
             if not subject.devices:
                 continue
@@ -114,11 +124,14 @@ class EarlyWarning:
                 continue
             present.add(subject.patient)
             found = assess(subject, charted.get(subject.patient, {}), rule, now_ns)
-            self._keep(subject.patient, found)
+            self._newest[subject.patient] = found
+            if self._is_news(subject.patient, found):
+                kept.append((subject.patient, found))
             self._judge(bearer, found, rule, now_ns)
-        for patient in set(self._newest) - present:
-            del self._newest[patient]
-            self._history.pop(patient, None)
+        for patient in {*self._newest, *self._recent} - present:
+            self._newest.pop(patient, None)
+            self._recent.pop(patient, None)
+        return kept
 
     @staticmethod
     def _bearer(subject: Subject) -> Device:
@@ -129,11 +142,17 @@ class EarlyWarning:
         wanted = {parameter for names in _FROM_DEVICES.values() for parameter in names}
         return max(subject.devices, key=lambda device: (len(wanted & device.latest.keys()), device.id))
 
-    def _keep(self, patient: str, found: Assessment) -> None:
-        last = self._newest.get(patient)
-        self._newest[patient] = found
-        if last is None or last.score is None or found.score is None or last.score != found.score:
-            self._history.setdefault(patient, deque(maxlen=HISTORY)).append(found)
+    def _is_news(self, patient: str, found: Assessment) -> bool:
+        """Tell whether a score, or what is known of it, has changed or was kept long ago; remember it."""
+        recent = self._recent.setdefault(patient, deque())
+        last = recent[-1] if recent else None
+        while recent and found.time_ns - recent[0].time_ns > RECENT_NS:
+            recent.popleft()
+        same = last is not None and (last.score, last.excluded) == (found.score, found.excluded)
+        if last is not None and same and found.time_ns - last.time_ns < AGAIN_NS:
+            return False
+        recent.append(found)
+        return True
 
     def _judge(self, device: Device, found: Assessment, rule: WarningScore, now_ns: int) -> None:
         level, priority, text = _alarm(found, rule)

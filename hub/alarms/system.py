@@ -14,13 +14,14 @@ from hub.alarms.channels import Mail, MailSettings, NotifySettings, Pagers, Publ
 from hub.alarms.charts import Charts
 from hub.alarms.conditions import Conditions
 from hub.alarms.delivery import Delivery
-from hub.alarms.early_warning import EarlyWarning, Subject
+from hub.alarms.early_warning import RECENT_NS, EarlyWarning, Subject
 from hub.alarms.escalation import Assignments
 from hub.alarms.limits import LimitSet
 from hub.alarms.log import EventLog
 from hub.alarms.news2 import MINIMUM_AGE, not_for
 from hub.alarms.overrides import Overrides
 from hub.alarms.rules import Limits, Override, Policy, limits_lookup
+from hub.alarms.score_log import Scored, ScoreLog
 from hub.alarms.selftest import is_canary
 from hub.alarms.signals import Place, Responder, Signals
 from hub.alarms.silence import Listening
@@ -67,6 +68,7 @@ class AlarmSystem:
         *,
         event_log: EventLog,
         book: Path,
+        scores: Path,
         rules: LimitSet,
         places: Places,
         device_of: Callable[[str, str], Device | None],
@@ -113,6 +115,7 @@ class AlarmSystem:
             clock_limits=clock_limits,
         )
         self.early_warning = EarlyWarning(self.conditions, self.limits_of)
+        self.scores = ScoreLog(scores)
         self.pagers = Pagers(publish, self._area_of) if notify.mqtt else None
         channels: list[tuple[WebhookSettings | MailSettings, Webhook | Mail]] = [
             *((one, Webhook(one)) for one in notify.webhooks),
@@ -141,6 +144,9 @@ class AlarmSystem:
         await self.overrides.start(now_ns)
         await self.assignments.start()
         await self.charts.start()
+        await self.scores.start()
+        for patient, assessment in await self.scores.since(now_ns - RECENT_NS):
+            self.early_warning.restore(patient, assessment)
         present = self.log.present()
         recent = await self.log.after(max(0, self.log.last_sequence - _RECENT), _RECENT)
         self.signals.restore(present, [told.event for told in recent])
@@ -150,7 +156,8 @@ class AlarmSystem:
             await delivery.start()
 
     async def stop(self) -> None:
-        """Close the book."""
+        """Close the files."""
+        await self.scores.stop()
         await self.book.stop()
 
     async def run(self) -> None:
@@ -287,7 +294,8 @@ class AlarmSystem:
         now_ns = self._now_ns()
         subjects = self.subjects()
         charted = {one.patient: self.charts.newest(one.patient) for one in subjects}
-        self.early_warning.sweep(subjects, charted, now_ns)
+        kept = self.early_warning.sweep(subjects, charted, now_ns)
+        await self.scores.add(Scored(*one) for one in kept)
         await self.charts.forget({one.patient for one in subjects}, now_ns)
         await self.assignments.forget(now_ns)
 

@@ -1,4 +1,4 @@
-"""Limits, assignments, transport and charted values: what people settle about alarms."""
+"""Limits, assignments and transport: what people settle about alarms."""
 
 import asyncio
 from datetime import datetime
@@ -10,14 +10,12 @@ from msgspec import Struct
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from hub.alarms.charts import Charted, ChartRefused
-from hub.alarms.early_warning import Assessment
 from hub.alarms.escalation import Assignment, AssignmentRefused
 from hub.alarms.limits import LimitsInvalid
 from hub.alarms.overrides import OverrideRefused
 from hub.alarms.replay import Outcome, Replayed, replay
 from hub.alarms.rules import Override
-from hub.api.access import Known, has_role
+from hub.api.access import has_role
 from hub.api.alarm_actions import CARERS, Alarming, Carer
 from hub.api.answers import answer, described
 from hub.api.parameters import ID, Id, Instant, Query, QueryId
@@ -84,30 +82,6 @@ class Shifts(Struct, frozen=True):
     """The shifts that are on or to come."""
 
     assignments: list[Shift]
-
-
-class ScoreAnswer(Struct, frozen=True):
-    """A NEWS2 score, its parts, and what it stands on."""
-
-    time: datetime
-    total: int | None
-    """None where an input is missing, stale or invalid, or the chart isn't for this patient."""
-    at_least: int | None
-    risk: str | None
-    single_three: list[str]
-    scores: dict[str, int | None]
-    spo2_scale: int | None
-    problems: dict[str, str]
-    ages_s: dict[str, float]
-    sources: dict[str, str]
-    excluded: str | None
-
-
-class Scores(Struct, frozen=True):
-    """A patient's score as of now, and its history, oldest first."""
-
-    now: ScoreAnswer | None
-    history: list[ScoreAnswer]
 
 
 class ReplayedAlarms(Struct, frozen=True):
@@ -188,13 +162,6 @@ class Assign(_Body):
     who: str = Field(min_length=1, max_length=128)
     start: Instant = Field(alias="from")
     until: Instant
-
-
-class Chart(_Body):
-    """What was observed: inputs of the score."""
-
-    time: Instant | None = Field(default=None, description="Now if absent.")
-    values: dict[str, float | bool | str] = Field(min_length=1, max_length=10)
 
 
 class Transport(_Body):
@@ -366,28 +333,6 @@ async def unassign(alarms: Alarming, carer: Carer, assignment: ChangeId) -> Resp
     return Response(status_code=204)
 
 
-@router.get("/patients/{patient}/news2", summary="NEWS2", **described(Scores, 401, 422))
-async def news2(alarms: Alarming, token: Known, patient: Id) -> Response:  # noqa: ARG001 - every route knows who asks
-    """A patient's early warning score with its parts, the age and source of each input, and its history."""
-    newest = alarms.early_warning.newest(patient)
-    history = [_score(one) for one in alarms.early_warning.history(patient)]
-    return answer(Scores(None if newest is None else _score(newest), history))
-
-
-@router.post("/patients/{patient}/charted", summary="Chart values", **described(Scores, 401, 403, 404, 422))
-async def chart(hub: Hub, alarms: Alarming, carer: Carer, patient: Id, body: Chart) -> Response:
-    """Enter what no device measures: oxygen, consciousness, or any other input of the score."""
-    await hub.registry.patient(patient)
-    now_ns = hub.now_ns()
-    time_ns = now_ns if body.time is None else body.time
-    try:
-        await alarms.charts.enter(Charted(patient, time_ns, body.values, carer.name), now_ns)
-    except ChartRefused as error:
-        raise Problem(422, "chart-refused", str(error)) from error
-    await alarms.sweep()
-    return await news2(alarms, carer, patient)
-
-
 @router.post(
     "/devices/{site}/{device}/transport",
     summary="Begin a transport",
@@ -453,21 +398,4 @@ def _shift(one: Assignment) -> Shift:
         moment(one.from_ns),
         moment(one.until_ns),
         one.assigned_by,
-    )
-
-
-def _score(one: Assessment) -> ScoreAnswer:
-    score = one.score
-    return ScoreAnswer(
-        time=moment(one.time_ns),
-        total=score.total if score else None,
-        at_least=score.at_least if score else None,
-        risk=score.risk if score else None,
-        single_three=list(score.single_three) if score else [],
-        scores=score.scores if score else {},
-        spo2_scale=score.spo2_scale if score else None,
-        problems=score.problems if score else {},
-        ages_s=one.ages_s,
-        sources=one.sources,
-        excluded=one.excluded,
     )

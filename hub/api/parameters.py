@@ -73,10 +73,12 @@ class Span(Query):
     from_ns: Instant | None = Field(default=None, alias="from", description="An hour before `to` if absent.")
     to_ns: Instant | None = Field(default=None, alias="to", description="Now if absent.")
 
-    def resolve(self, now_ns: int, longest_s: float = 10 * 365.25 * 86_400) -> tuple[int, int]:
+    def resolve(
+        self, now_ns: int, longest_s: float = 10 * 365.25 * 86_400, default_s: float = 3600
+    ) -> tuple[int, int]:
         """Return start and end in nanoseconds since the epoch."""
         end_ns = now_ns if self.to_ns is None else self.to_ns
-        start_ns = end_ns - 3_600_000_000_000 if self.from_ns is None else self.from_ns
+        start_ns = end_ns - round(default_s * 1e9) if self.from_ns is None else self.from_ns
         if start_ns >= end_ns:
             raise invalid("from", "expected a time before `to` (which is now if absent)")
         if end_ns - start_ns > longest_s * 1e9:

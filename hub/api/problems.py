@@ -11,6 +11,7 @@ from msgspec import Struct, json, to_builtins
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from hub.alarms.book import BookUnusable
 from hub.api.headers import SECURITY_HEADERS
 from hub.stores.store import StoreRefused, StoreUnavailable
 from hub.ward.model import NotInRegistry, RegistryUnavailable
@@ -84,6 +85,7 @@ def install(api: FastAPI) -> None:
     api.add_exception_handler(StoreUnavailable, _store_unavailable)
     api.add_exception_handler(StoreRefused, _store_refused)
     api.add_exception_handler(RegistryUnavailable, _registry_unavailable)
+    api.add_exception_handler(BookUnusable, _book_unusable)
     api.add_exception_handler(NotInRegistry, _not_in_registry)
     api.add_exception_handler(Exception, _internal)
 
@@ -153,6 +155,12 @@ async def _registry_unavailable(request: Request, _error: Exception) -> Response
     headers = {"Retry-After": "5"}
     detail = "the ward registry can't be reached; alarms and live values go on, try again later"
     return respond(request, Problem(503, "registry-unavailable", detail, headers=headers))
+
+
+async def _book_unusable(request: Request, _error: Exception) -> Response:
+    headers = {"Retry-After": "5"}
+    detail = "the hub's disk can't be read or written; alarms and live values go on, try again later"
+    return respond(request, Problem(503, "book-unusable", detail, headers=headers))
 
 
 async def _not_in_registry(request: Request, _error: Exception) -> Response:

@@ -10,7 +10,8 @@ from starlette.responses import Response
 
 from hub.api.answers import Point, Trend, answer, described
 from hub.api.parameters import QueryId, Span
-from hub.api.problems import invalid
+from hub.api.problems import Problem, invalid
+from hub.api.scores import held
 from hub.api.services import Hub, Services
 from hub.events import moment
 from hub.stores.store import Store, TrendPoint
@@ -19,6 +20,8 @@ from hub.ward.model import DevicePeriod
 
 router = APIRouter(tags=["trends"])
 
+NEWS2 = "news2"
+"""The early warning score, by the name under which it has a trend beside the vocabulary's parameters."""
 _MINUTE_NS = 60_000_000_000
 
 
@@ -32,7 +35,9 @@ class TrendQuery(Span):
         description="With `site`. With a patient or a bed: only what this device determined there.",
     )
     site: QueryId | None = None
-    parameter: str = Field(examples=["heart_rate"], description="Vocabulary name.")
+    parameter: str = Field(
+        examples=["heart_rate"], description="Vocabulary name; or news2, the total of the patient's score."
+    )
     points: int = Field(default=300, ge=1, le=10_000)
 
     @model_validator(mode="after")
@@ -113,6 +118,8 @@ async def trends(hub: Hub, query: Annotated[TrendQuery, FromQuery()]) -> Respons
     A patient's trend holds only what devices determined while they were the patient's; a corrected placement
     corrects it.
     """
+    if query.parameter == NEWS2:
+        return answer(await _score_trend(hub, query))
     parameter = PARAMETERS.get(query.parameter)
     if parameter is None:
         raise invalid("parameter", unknown(query.parameter))
@@ -131,6 +138,26 @@ async def trends(hub: Hub, query: Annotated[TrendQuery, FromQuery()]) -> Respons
             step_s=grid.step_ns / 1e9,
             points=grid.points(),
         )
+    )
+
+
+async def _score_trend(hub: Services, query: TrendQuery) -> Trend:
+    if query.patient is None or query.device is not None:
+        raise invalid("patient", "news2 is a patient's: give patient, and no device")
+    if hub.alarms is None:
+        raise Problem(503, "alarms-unavailable", "this hub was started without alarms")
+    await hub.registry.patient(query.patient)  # refuses an unknown one
+    start_ns, end_ns = query.resolve(hub.now_ns())
+    grid = Grid(start_ns, end_ns, query.points)
+    for point in await held(hub.alarms.scores, query.patient, start_ns, end_ns, grid.step_ns):
+        grid.add(point)
+    return Trend(
+        parameter=NEWS2,
+        unit="{score}",
+        start=moment(start_ns),
+        end=moment(end_ns),
+        step_s=grid.step_ns / 1e9,
+        points=grid.points(),
     )
 
 

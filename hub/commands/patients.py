@@ -7,15 +7,17 @@ from typing import Annotated
 
 import typer
 
+from hub.alarms.book import BookUnusable
 from hub.alarms.log import EventLog
 from hub.alarms.records import LogUnreadable, Records
+from hub.alarms.score_log import ScoreLog
 from hub.api.fhir.forgetting import Forgetting
 from hub.api.fhir.ledger import Ledger, LedgerUnavailable
 from hub.app import open_store
 from hub.commands.outcome import FAILED, UNAVAILABLE, fail
 from hub.commands.run import ConfigOption, settings_or_fail
 from hub.datadir import DataDir, DataDirInUse, DataDirUnusable
-from hub.erasure import finish_erasures
+from hub.erasure import Forgets, finish_erasures
 from hub.journal import Journal, JournalError
 from hub.settings import Settings
 from hub.stores.store import StoreRefused, StoreUnavailable
@@ -57,6 +59,7 @@ def erase(
     except (
         DataDirUnusable,
         JournalError,
+        BookUnusable,
         LedgerUnavailable,
         LogUnreadable,
         RegistryUnavailable,
@@ -83,7 +86,7 @@ async def _erase(settings: Settings, patient: str) -> None:
 
 async def _carry_out(settings: Settings, data: DataDir, registry: Registry) -> None:
     journal, log = Journal(data.journal), EventLog(Records(data.alarms))
-    ledger = Ledger(data.fhir)
+    ledger, scores = Ledger(data.fhir), ScoreLog(data.scores)
     stores = [open_store(store, data) for store in settings.stores]
     await journal.start()
     await log.start()
@@ -91,9 +94,11 @@ async def _carry_out(settings: Settings, data: DataDir, registry: Registry) -> N
         for store in stores:
             await store.start()
         await ledger.start()
-        others = [Forgetting(registry, ledger)]
+        await scores.start()
+        others: list[Forgets] = [Forgetting(registry, ledger), scores]
         await finish_erasures(registry, stores, journal, log, draining=False, others=others)
     finally:
+        await scores.stop()
         await ledger.stop()
         for store in stores:
             await store.stop()

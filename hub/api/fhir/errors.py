@@ -8,6 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from hub.alarms.book import BookUnusable
 from hub.api.headers import SECURITY_HEADERS
 from hub.fhir.outcome import outcome
 from hub.fhir.resource import encode
@@ -47,11 +48,21 @@ def respond(issues: Sequence[Issue], status: int, headers: Mapping[str, str] | N
     )
 
 
+_TOLD = (
+    StoreUnavailable,
+    StoreRefused,
+    RegistryUnavailable,
+    NotInRegistry,
+    RegistryRefused,
+    BookUnusable,
+)
+
+
 def install(app: FastAPI) -> None:
     """Let every error leave the application as an OperationOutcome."""
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _validation)
-    for kind in (StoreUnavailable, StoreRefused, RegistryUnavailable, NotInRegistry, RegistryRefused):
+    for kind in _TOLD:
         app.add_exception_handler(kind, _known)
     app.add_exception_handler(Exception, _internal)
 
@@ -71,8 +82,9 @@ def told(error: Exception) -> tuple[int, list[Issue], dict[str, str]]:
         text = "the time series store can't be reached; alarms and live values go on, try again later"
         retry_s = max(1, round(error.retry_after_s))
         return 503, [Issue("transient", text, "")], {"Retry-After": str(retry_s)}
-    if isinstance(error, RegistryUnavailable):
-        text = "the ward registry can't be reached; alarms and live values go on, try again later"
+    if isinstance(error, RegistryUnavailable | BookUnusable):
+        what = "the ward registry" if isinstance(error, RegistryUnavailable) else "the hub's disk"
+        text = f"{what} can't be reached; alarms and live values go on, try again later"
         return 503, [Issue("transient", text, "")], {"Retry-After": "5"}
     if isinstance(error, StoreRefused):
         log.error("the store refused a query of the FHIR interface")

@@ -1,4 +1,6 @@
-"""NEWS2 scores as Observations: of a patient, by their code; the newest hundreds, as the hub keeps them."""
+"""NEWS2 scores as Observations: of a patient, by their code, as long as the hub keeps them."""
+
+import re
 
 from hub.api.fhir import directory
 from hub.api.fhir.errors import missing
@@ -11,6 +13,7 @@ from hub.fhir.score import TOTAL, news2
 from hub.fhir.times import instant
 from hub.vocabulary import SNOMED_SYSTEM
 
+_TIME = re.compile(r"[0-3]?[0-9a-f]{1,15}")
 KIND = "news2"
 """First part of the ids of scores."""
 
@@ -26,7 +29,7 @@ async def search(services: FhirServices, query: Query, patients: tuple[str, ...]
     start_ns, end_ns = query.within("date")
     if any(not any(one.takes(None, "final") for one in some) for some in query.tokens("status")):
         return []
-    found = [one for who in patients for one in await _of(services, who) if start_ns <= one[0] < end_ns]
+    found = [one for who in patients for one in await _of(services, who, start_ns, end_ns)]
     return [resource for _, resource in sorted(found, key=lambda one: one[0], reverse=True)]
 
 
@@ -35,16 +38,17 @@ async def read(services: FhirServices, text: str) -> tuple[Resource, str]:
     parts = parts_of(text)
     if parts is not None and len(parts) == 3 and parts[0] == KIND:
         who = (await directory.patient(services.registry, parts[1])).id
-        for _, resource in await _of(services, who):
+        time_ns = int(parts[2], 16) if _TIME.fullmatch(parts[2]) else 0
+        for _, resource in await _of(services, who, time_ns, time_ns + 1):
             if resource["id"] == text:
                 return resource, who
     raise missing(f"there is no Observation {text[:64]}")
 
 
-async def _of(services: FhirServices, who: str) -> list[tuple[int, Resource]]:
+async def _of(services: FhirServices, who: str, start_ns: int, end_ns: int) -> list[tuple[int, Resource]]:
     stays = chains(await services.registry.stays(who))
     found = []
-    for one in services.scores(who):
+    for one in await services.scores(who, start_ns, end_ns):
         if one.score is None:
             continue  # NEWS2 is not for this patient
         encounter = next((chain.id for chain in stays if chain.holds(one.time_ns)), None)

@@ -1,6 +1,6 @@
 """What the FHIR interface needs of the hub, as interfaces."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -60,6 +60,10 @@ class Registry(Protocol):
     async def together(self, work: Callable[[Changes], T]) -> T: ...  # noqa: D102
 
 
+async def _no_scores(_patient: str, _start_ns: int, _end_ns: int) -> Sequence[Assessment]:
+    return ()
+
+
 @dataclass(frozen=True)
 class FhirServices:
     """Everything that the FHIR interface stands on."""
@@ -82,8 +86,8 @@ class FhirServices:
     """Where clients find the hub, where it is told; assertions name it, and links begin with it."""
     key: bytes = field(default_factory=lambda: token_bytes(32))
     """Signs access tokens and cursors; a new one each start."""
-    scores: Callable[[str], Sequence[Assessment]] = lambda _: ()
-    """Returns the early warning scores that are kept of a patient, oldest first."""
+    scores: Callable[[str, int, int], Awaitable[Sequence[Assessment]]] = _no_scores
+    """Returns the early warning scores of a patient within [start, end) ns, oldest first."""
     places: Callable[[], Places] = Places
     """Returns the zones of the ward file; none by default."""
     device_keys: dict[str, DeviceEntry] = field(default_factory=dict)

@@ -133,7 +133,7 @@ def test_the_history_holds_one_entry_a_change():
     for values in (WELL, WELL, ILL, WELL):
         bedside.reads(**values)
         bedside.pass_seconds(20)
-    totals = [one.score.total for one in bedside.warning.history("pt-1")]
+    totals = [one.score.total for one in bedside.warning.recent("pt-1")]
     assert totals == [0, 5, 0]
 
 

@@ -44,6 +44,7 @@ class Hub:
         self.alarms = AlarmSystem(
             event_log=self.log,
             book=self.folder / "book.sqlite",
+            scores=self.folder / "scores.sqlite",
             rules=load_limits(),
             places=self.registry,
             device_of=lambda _, name: self.devices.get(name),

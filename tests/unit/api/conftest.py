@@ -178,6 +178,7 @@ async def hospital(tmp_path):
     alarms = AlarmSystem(
         event_log=log,
         book=tmp_path / "alarm-book.sqlite",
+        scores=tmp_path / "scores.sqlite",
         rules=load_limits(),
         places=registry,
         device_of=lambda _, name: heard.get(name),
