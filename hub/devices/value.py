@@ -11,10 +11,13 @@ from hub.devices.field import Record, field, number_in, place_of, text, where
 from hub.devices.parts import Frame
 from hub.devices.path import MISSING
 from hub.devices.payload import Unusable, found
-from hub.vocabulary import PARAMETERS, Parameter, by_mdc, unknown
+from hub.vocabulary import MDC_UNITS, PARAMETERS, Parameter, by_mdc, by_mdc_name, unknown
 
 _CODE: Final = re.compile(r"[A-Za-z0-9_]{1,40}")
-_LOOK_UPS: Final[dict[str, Callable[[str], Parameter | None]]] = {"mdc": by_mdc, "name": PARAMETERS.get}
+_LOOK_UPS: Final[dict[str, Callable[[str], Parameter | None]]] = {
+    "mdc": lambda name: by_mdc(name) or by_mdc_name(name),
+    "name": PARAMETERS.get,
+}
 
 
 class Values:
@@ -77,12 +80,15 @@ def _unit_reader(entry: Value) -> Callable[[Record, Parameter], str] | None:
     if entry.unit is None or entry.unit.value is not None:
         return None
     get = field(entry.unit)
+    of_mdc = isinstance(entry.parameter, Named) and entry.parameter.codes == "mdc"
 
     def unit_of(record: Record, parameter: Parameter) -> str:
         sent = get(record)
         if sent is MISSING or sent is None:
             raise ValueError("nothing names its unit: a number without one means nothing here")
         unit = text(sent)
+        if of_mdc:
+            unit = MDC_UNITS.get(unit, unit)
         if unit not in parameter.units:
             raise ValueError(f"its unit is none of {', '.join(parameter.units)}")
         return unit
