@@ -40,7 +40,7 @@ def as_text(shown: Preview, only: list[Section]) -> Iterator[str]:
         place = f"site {shown['site']}, area {shown['area']}, received {shown['received']}"
         yield f"{shown['topic']}: {shown['definition']}, {place}"
     for section in only or Section:
-        items: list[Any] = shown[section.value]  # type: ignore[literal-required] # of its members
+        items: list[Any] = shown[section.value]
         if items or section in _ALWAYS:
             yield _HEADINGS.get(section, section.value)
         for item in items:

@@ -53,8 +53,8 @@ class Named(Place):
 
     map: Annotated[dict[str, Annotated[Target, BeforeValidator(_as_target)]], BeforeValidator(named_map)] = {}
     codes: Literal["mdc", "name"] | None = None
-    """What is looked up in the vocabulary where `map` lacks it: codes and reference ids of MDC, whose units are
-    then taken too, or the vocabulary's own names."""
+    """What is looked up in the vocabulary where `map` lacks it: codes and reference ids of MDC, whose units
+    are then taken too, or the vocabulary's own names."""
     other: Literal["refuse", "ignore"] = "refuse"
     """What to do with a name that neither has."""
 

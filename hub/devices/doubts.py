@@ -6,6 +6,7 @@ from typing import Final
 
 from hub.devices.content import Named, Value
 from hub.devices.definition import Definition, Read
+from hub.devices.guess import VALUE, words
 from hub.vocabulary import PARAMETERS, by_loinc, by_mdc, by_mdc_name
 
 Key = tuple[str | int, ...]
@@ -26,7 +27,9 @@ _NAMES: Final = (
     (r"temp(?:erature)?(?:[^a-z]|$)", "a temperature", r"temperature"),
     (r"battery", "a battery", r"^battery$"),
 )
-_SETTING: Final = re.compile(r"(?:^|[^a-z])(?:set|setting|setpoint|target|limit|preset)(?:[^a-z]|$)")
+_SETTING: Final = re.compile(
+    r"(?:^|[^a-z])(?:set|settings?|setpoints?|targets?|limits?|presets?)(?:[^a-z]|$)"
+)
 _PAIRS: Final = {"nibp": "cuff", "arterial": "arterial", "pulmonary": "pulmonary artery"}
 _LOINC: Final = re.compile(r"\d{3,5}-\d")
 
@@ -58,9 +61,15 @@ def _targets(value: Value) -> Iterator[tuple[str, str, bool]]:
         yield value.path or value.jmespath or "", value.parameter, has_unit
 
 
+def _called(shown: str) -> str:
+    """Return what a field is called: the last name of its path that says more than that it holds a value."""
+    names = [name.strip('"') for name in re.split(r"[.\[\]|]+", shown)]
+    return next((name for name in reversed(names) if name and words(name) not in VALUE), shown)
+
+
 def _of_target(key: Key, shown: str, name: str, *, has_unit: bool) -> Iterator[Doubt]:
     parameter = PARAMETERS[name]
-    words = re.sub(r"([a-z])([A-Z])", r"\1_\2", shown).lower()
+    whole, called = _small(shown), _small(_called(shown))
     if not has_unit and parameter.unit == "Cel":
         yield (
             key,
@@ -72,7 +81,7 @@ def _of_target(key: Key, shown: str, name: str, *, has_unit: bool) -> Iterator[D
             key,
             f'{name} has no unit: taken as {unit}; write unit = "{unit}" if that is what the device sends',
         )
-    if parameter.kind == "measurement" and _SETTING.search(words):
+    if parameter.kind == "measurement" and _SETTING.search(whole):
         yield key, f"{shown!r} is called like a setting, and goes to {name}, a measurement"
     owner = by_mdc(shown) or by_mdc_name("MDC_" + shown.removeprefix("NOM_").removeprefix("MDC_"))
     if owner is None and _LOINC.fullmatch(shown):
@@ -81,9 +90,13 @@ def _of_target(key: Key, shown: str, name: str, *, has_unit: bool) -> Iterator[D
         yield key, f"{shown} is the code of {owner.name}, and goes to {name}"
         return
     for pattern, meaning, expected in _NAMES:
-        if re.search(pattern, words) and not re.search(expected, name):
+        if re.search(pattern, called) and not re.search(expected, name):
             yield key, f"{shown!r} is called like {meaning}, and goes to {name}: is that right?"
             break
+
+
+def _small(name: str) -> str:
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
 def _share_a_code(one: str, other: str) -> bool:

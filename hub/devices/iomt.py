@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from hub.devices.guess import guess
 from hub.devices.payload import UnreadableError, parse
-from hub.devices.propose import guess
 from hub.vocabulary import Parameter, by_loinc, by_mdc
 
 _FILTER: Final = re.compile(r"\$\.\.\[\?\((.+)\)\]|to_array\(@\)\[\?(.+)\]")

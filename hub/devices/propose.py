@@ -1,7 +1,7 @@
 """Proposes a definition from sample payloads, for a person to finish: behind `hub devices new`.
 
 Names of fields are guessed by what vendors call them, times and devices by how they look. Every guess is
-marked, and what nothing was guessed for is listed.
+marked, and all that the samples hold is listed.
 """
 
 import json
@@ -11,57 +11,29 @@ from typing import Final
 
 from msgspec import Struct
 
+from hub.devices.content import GRADES
+from hub.devices.guess import (
+    DEVICE,
+    GOOD,
+    QUALITY,
+    TIME,
+    UNIT,
+    VALUE,
+    guess,
+    scale,
+    time_style,
+    unit,
+    words,
+)
 from hub.devices.payload import parse
 from hub.mqtt.topics import TopicPattern
 from hub.vocabulary import PARAMETERS, VOCABULARY, by_mdc, by_mdc_name
 
-_PARAMETERS: Final = (
-    (r"dia(?:stolic)?|bp_?low|ndia", "nibp_diastolic"),
-    (r"sys(?:tolic)?|bp_?high|nsys", "nibp_systolic"),
-    (r"map|mean", "nibp_mean"),
-    (r"etco2", "etco2"),
-    (r"fio2", "fio2"),
-    (r"sp_?o2|sat_?o2|saturation|oxygen_?saturation", "spo2"),
-    (r"(?:pulse|puls)(?:_?rate)?|pr", "pulse_rate"),
-    (r"(?:heart|cardiac|ecg)_?rate|hr|heart", "heart_rate"),
-    (r"resp(?:iration|iratory)?(?:_?rate)?|rr", "respiratory_rate"),
-    (r"(?:room|ambient)_?temp(?:erature)?", "ambient_temperature"),
-    (r"(?:body_?)?temp(?:erature)?(?:_?\d|_?c|_?f)?|t1", "temperature"),
-    (r"humidity", "ambient_humidity"),
-    (r"(?:blood_?)?glucose|sugar", "glucose_capillary"),
-    (r"cvp", "cvp"),
-    (r"peep", "peep"),
-    (r"(?:infusion|flow)_?rate.*", "pump_flow_rate"),
-    (r"volume_?infused.*", "pump_volume_infused"),
-    (r"(?:volume_?)?remaining.*", "pump_volume_remaining"),
-    (r"drip_?rate", "drip_rate"),
-    (r"batt(?:ery)?.*", "battery"),
-    (r"(?:body_?)?weight", "body_weight"),
-)
-_TIME: Final = re.compile(r"(?:.*_)?(?:date_?time|time_?stamp|time|date|ts|at)(?:_utc)?")
-_DEVICE: Final = re.compile(
-    r"(?:.*_)?(?:device_?id|deviceid|device|serial(?:_?n.*)?|mac|imei|monitor_?id|sn)"
-)
-_NAME: Final = re.compile(r".*(?:name|code|type|param(?:eter)?|id|observation.*|attribute|key)")
-_UNIT: Final = re.compile(r".*units?")
-_STYLES: Final = (
-    (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d.*(?:Z|[+-]\d\d:?\d\d)", ""),
-    (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?", 'zone = "site"'),
-    (
-        r"\d\d-\d\d-\d{4} \d\d:\d\d:\d\d\.\d+",
-        'style = "strptime", pattern = "%d-%m-%Y %H:%M:%S.%f", zone = "site"',
-    ),
-    (r"\d\d-\d\d-\d{4} \d\d:\d\d:\d\d", 'style = "strptime", pattern = "%d-%m-%Y %H:%M:%S", zone = "site"'),
-    (r"\d\d\.\d\d\.\d{4} \d\d:\d\d:\d\d", 'style = "strptime", pattern = "%d.%m.%Y %H:%M:%S", zone = "site"'),
-    (r"\d\d/\d\d/\d{4} \d\d:\d\d:\d\d", 'style = "strptime", pattern = "%d/%m/%Y %H:%M:%S", zone = "site"'),
-    (r"\d{14}(?:\.\d+)?(?:[+-]\d{4})?", 'style = "hl7", zone = "site"'),
-    (r"\d{9,10}(?:\.\d+)?", 'style = "s"'),
-    (r"\d{12,13}", 'style = "ms"'),
-    (r"\d{15,16}", 'style = "us"'),
-    (r"\d{18,19}", 'style = "ns"'),
-)
 _NO_VALUES: Final = ("-", "--", "---", "", "NaN", "null", "N/A", "-999", "-99.9", "-32768")
 _NUMBER: Final = re.compile(r"\s*[+-]?\d+(?:\.\d+)?\s*")
+_MAX_LISTED: Final = 200
+_SHOWN: Final = 40
+"""Characters of a sample's value that are listed."""
 
 Object = dict[str, object]
 
@@ -70,14 +42,63 @@ class _Leaf(Struct, frozen=True):
     """One place of a record that holds something, with all that the samples hold there."""
 
     path: str
-    name: str
-    """Its last name, in small letters with _ between words."""
+    names: tuple[str, ...]
+    """The names that lead to it, in small letters with _ between words."""
     values: list[object]
+
+    @property
+    def name(self) -> str:
+        """Its last name."""
+        return self.names[-1]
+
+    @property
+    def above(self) -> str:
+        """The path of what it is a member of."""
+        return _parent(self.path)
 
     @property
     def numeric(self) -> bool:
         """Whether it holds a number in some sample."""
         return any(_is_number(value) for value in self.values)
+
+    @property
+    def style(self) -> str | None:
+        """How to read it as a time; None where it is called or looks otherwise."""
+        sent = next((value for value in self.values if value not in (None, "")), None)
+        return time_style(sent) if TIME.fullmatch(self.name) else None
+
+    @property
+    def parameter(self) -> str | None:
+        """What it is of: by its own name, or by that above a name such as `value`."""
+        said = next((name for name in reversed(self.names) if name not in VALUE), None)
+        return None if said is None else guess(said)
+
+
+class _Group(Struct, frozen=True):
+    """One kind of record: where they are, and what they hold."""
+
+    each: str
+    leaves: list[_Leaf]
+    lists: dict[str, list[object]]
+    """Arrays of words by path: alarms perhaps."""
+
+    @property
+    def time(self) -> _Leaf | None:
+        """What looks like the time of a record."""
+        return next((leaf for leaf in self.leaves if leaf.style is not None), None)
+
+    def around(self, leaf: _Leaf, names: frozenset[str]) -> str | None:
+        """Return the path of what is called so, beside a leaf or around it; `^.` where it is beside."""
+        above = leaf.above
+        for found in (one for one in self.leaves if one.name in names and one.above == above):
+            if above or leaf.name in VALUE:
+                return f"^.{found.path.rpartition('.')[2]}"
+        while above:
+            above = _parent(above)
+            for found in (one for one in self.leaves if one.name in names and one.above == above):
+                if above:
+                    return found.path
+        return None
 
 
 def propose(payloads: Sequence[bytes], topic: str, title: str) -> str:
@@ -85,8 +106,8 @@ def propose(payloads: Sequence[bytes], topic: str, title: str) -> str:
 
     `topic` is a pattern, `{device}` where the topic names the device.
     """
-    each, records = _records([parse(payload) for payload in payloads])
-    leaves = _leaves(records)
+    groups = _groups([parse(payload) for payload in payloads])
+    leaves = [leaf for group in groups for leaf in group.leaves]
     lines = [
         "# Proposed from samples. Lines with `guess` need a person: the right parameter, the right unit?",
         "",
@@ -98,192 +119,230 @@ def propose(payloads: Sequence[bytes], topic: str, title: str) -> str:
         lines.append("text_numbers = true")
     found = [text for text in _NO_VALUES if any(_says(leaf, text) for leaf in leaves)]
     if found:
-        words = ", ".join(text if _NUMBER.fullmatch(text) else _text(text) for text in found)
-        lines.append(f"no_value = [{words}]")
-    lines += _identity(leaves, topic)
-    lines += ["", "[[topic]]", f"pattern = {_text(topic)}", "", "[[read]]"]
-    if each != "$":
-        lines.append(f"each = {_text(each)}")
-    lines += _values(leaves)
-    return "\n".join(lines) + "\n"
+        said = ", ".join(text if _NUMBER.fullmatch(text) else _text(text) for text in found)
+        lines.append(f"no_value = [{said}]")
+    lines += _identity(groups, topic)
+    lines += ["", "[[topic]]", f"pattern = {_text(topic)}"]
+    reads = [read for group in groups for read in _reads(group, own_time=group is not groups[0])]
+    if any('map = "quality"' in read for read in reads):
+        lines += ["", "[maps.quality] # guess: what else does it say?", *_qualities(groups)]
+    nothing = ["", "[[read]]", 'value = [{ path = "?", parameter = "?" }] # nothing looked like a parameter']
+    text = "\n".join([*lines, *(reads or nothing)])
+    return "\n".join([text, *_listed(groups, text)]) + "\n"
 
 
-def guess(name: str) -> str | None:
-    """Return the parameter that a field of this name usually is."""
-    known = by_mdc(name) or by_mdc_name("MDC_" + name.removeprefix("NOM_").removeprefix("MDC_"))
-    if known is not None and known.kind != "waveform":
-        return known.name
-    words = _words(name)
-    if words in PARAMETERS and PARAMETERS[words].kind != "waveform":
-        return words
-    return next((parameter for pattern, parameter in _PARAMETERS if re.fullmatch(pattern, words)), None)
+def _groups(roots: Sequence[object]) -> list[_Group]:
+    """Return the kinds of records: the payload itself, and what its arrays of objects hold."""
+    groups: dict[str, _Group] = {}
+
+    def walk(node: object, each: str, path: str, names: tuple[str, ...]) -> None:
+        group = groups.setdefault(each, _Group(each, [], {}))
+        if isinstance(node, dict):
+            for key, member in node.items():
+                below = f"{path}.{_quoted(key)}" if path else _quoted(key)
+                walk(member, each, below, (*names, words(key)))
+        elif isinstance(node, list) and any(isinstance(one, dict | list) for one in node):
+            outer = "" if each == "$" else f"{each}." if path else each
+            for one in node:
+                walk(one, f"{outer}{path}[*]", "", names[-1:])
+        elif isinstance(node, list):
+            group.lists.setdefault(path, []).extend(node)
+        elif path:
+            known = next((leaf for leaf in group.leaves if leaf.path == path), None)
+            if known is None:
+                known = _Leaf(path, names, [])
+                group.leaves.append(known)
+            known.values.append(node)
+
+    for root in roots:
+        walk(root, "$", "", ())
+    return [group for group in groups.values() if group.leaves or group.lists]
 
 
-def _records(roots: Sequence[object]) -> tuple[str, list[Object]]:
-    """Return the path to the records, and all of them."""
-    if all(isinstance(root, list) for root in roots):
-        inner = [element for root in roots if isinstance(root, list) for element in root]
-        if inner and all(isinstance(element, list) for element in inner):
-            return "[*][*]", [
-                one for many in inner if isinstance(many, list) for one in many if isinstance(one, dict)
-            ]
-        return "[*]", [element for element in inner if isinstance(element, dict)]
-    objects = [root for root in roots if isinstance(root, dict)]
-    for path, name in (path for root in objects[:1] for path in _arrays(root, "")):
-        found = [one for root in objects for one in _at(root, path) if isinstance(one, dict)]
-        if found and any(guess(key) or _words(key) in ("value", "val") for one in found for key in one):
-            return f"{name}[*]", found
-    return "$", objects
-
-
-def _arrays(node: Object, prefix: str) -> Iterator[tuple[list[str], str]]:
-    for key, member in node.items():
-        path = prefix + _quoted(key)
-        if isinstance(member, list) and member and isinstance(member[0], dict):
-            yield [*_keys(prefix), key], path
-        elif isinstance(member, dict):
-            yield from _arrays(member, path + ".")
-
-
-def _keys(prefix: str) -> list[str]:
-    return [key.strip('"') for key in prefix.split(".") if key]
-
-
-def _at(node: object, path: Sequence[str]) -> list[object]:
-    for key in path:
-        node = node.get(key) if isinstance(node, dict) else None
-    return node if isinstance(node, list) else []
-
-
-def _leaves(records: Sequence[Object]) -> list[_Leaf]:
-    found: dict[str, _Leaf] = {}
-
-    def walk(node: Object, prefix: str) -> None:
-        for key, member in node.items():
-            path = prefix + _quoted(key)
-            if isinstance(member, dict):
-                walk(member, path + ".")
-            elif not isinstance(member, list):
-                found.setdefault(path, _Leaf(path, _words(key), [])).values.append(member)
-
-    for record in records:
-        walk(record, "")
-    return list(found.values())
-
-
-def _identity(leaves: Sequence[_Leaf], topic: str) -> Iterator[str]:
-    device = next((leaf for leaf in leaves if _DEVICE.fullmatch(leaf.name)), None)
+def _identity(groups: Sequence[_Group], topic: str) -> Iterator[str]:
+    """Return which device and when: where the payload itself says so, for all records."""
     in_topic = "device" in TopicPattern(topic).names
-    if device is not None:
-        odd = {char for value in device.values for char in str(value) if not (char.isalnum() or char in "_-")}
-        replace = ", ".join(f"{_text(char)} = {_text('' if char == ':' else '-')}" for char in sorted(odd))
-        entry = f"{{ path = {_text(device.path)}, replace = {{ {replace} }} }}" if odd else _text(device.path)
-        if in_topic:
-            yield f"# guess: {device.path} names the device too; the topic goes first here"
-            yield f"# device = {entry}"
-        else:
-            yield f"device = {entry} # guess"
+    device = next((leaf for group in groups for leaf in group.leaves if DEVICE.fullmatch(leaf.name)), None)
+    many = device is not None and len(set(map(str, device.values))) > 1
+    if device is not None and (not in_topic or many):
+        yield f"device = {_address(device)} # guess"
+    elif device is not None:
+        yield f"# guess: {device.path} names the device too; the topic goes first here"
+        yield f"# device = {_address(device)}"
     elif not in_topic:
         yield 'device = "?" # nothing looks like a device: give a path, or {device} in the pattern'
-    time = next((leaf for leaf in leaves if _TIME.fullmatch(leaf.name) and _style(leaf) is not None), None)
-    if time is None:
+    time = groups[0].time if groups else None
+    if time is not None:
+        yield f"time = {_time(time, whole=groups[0].each == '$' and len(groups) > 1)} # guess"
+    elif not any(group.time for group in groups):
         yield "# no time was found: readings get the time of their receipt"
-        return
-    style = _style(time)
-    rest = f", {style}" if style else ""
-    yield f"time = {{ path = {_text(time.path)}{rest} }} # guess"
 
 
-def _style(leaf: _Leaf) -> str | None:
-    sent = next((value for value in leaf.values if value not in (None, "")), None)
-    if not isinstance(sent, str | int | float) or isinstance(sent, bool):
-        return None
-    return next((style for pattern, style in _STYLES if re.fullmatch(pattern, str(sent).strip())), None)
+def _address(leaf: _Leaf) -> str:
+    odd = {char for value in leaf.values for char in str(value) if not (char.isalnum() or char in "_-")}
+    if not odd:
+        return _text(leaf.path)
+    replace = ", ".join(f"{_text(char)} = {_text('' if char == ':' else '-')}" for char in sorted(odd))
+    return f"{{ path = {_text(leaf.path)}, replace = {{ {replace} }} }}"
 
 
-def _values(leaves: Sequence[_Leaf]) -> Iterator[str]:
-    named = _named(leaves)
-    if named is not None:
-        yield from named
-        return
-    units = {leaf.path.rpartition(".")[0]: leaf for leaf in leaves if _UNIT.fullmatch(leaf.name)}
-    unguessed: list[str] = []
-    lines: list[str] = []
-    taken: set[str] = set()
-    for leaf in leaves:
-        if _TIME.fullmatch(leaf.name) or not leaf.numeric:
+def _time(leaf: _Leaf, *, whole: bool) -> str:
+    path = f"$.{leaf.path}" if whole else leaf.path
+    return f"{{ path = {_text(path)}" + (f", {leaf.style}" if leaf.style else "") + " }"
+
+
+def _reads(group: _Group, *, own_time: bool) -> Iterator[str]:
+    """Return how to read one kind of record; nothing where nothing is guessed of it."""
+    body = _named(group) or [*_values(group), *_alarms(group)]
+    begin = ["", "[[read]]", *([] if group.each == "$" else [f"each = {_text(group.each)}"])]
+    if body:
+        yield from begin
+        if own_time and group.time is not None:
+            yield f"time = {_time(group.time, whole=False)} # guess"
+        yield from body
+    rssi = next((leaf for leaf in group.leaves if leaf.name == "rssi" and leaf.numeric), None)
+    beacon = next((leaf for leaf in group.leaves if DEVICE.fullmatch(leaf.name)), None)
+    if rssi is not None and beacon is not None:
+        sighting = f"{{ beacon = {_address(beacon)}, rssi = {_text(rssi.path)} }}"
+        yield from [*begin, f"sighting = {sighting} # guess"]
+
+
+def _values(group: _Group) -> Iterator[str]:
+    found: dict[str, list[str]] = {}
+    for leaf in group.leaves:
+        parameter = leaf.parameter
+        if parameter is None or parameter in found or leaf.style is not None or not _fits(leaf, parameter):
             continue
-        above = leaf.path.rpartition(".")[0]
-        parameter = guess(leaf.path.rpartition(".")[2].strip('"'))
-        if parameter is None and leaf.name in ("value", "val"):
-            parameter = guess(above.rpartition(".")[2].strip('"'))
-        if parameter is None or parameter in taken or not PARAMETERS[parameter].is_number:
-            unguessed.append(leaf.path)
-            continue
-        taken.add(parameter)
-        unit = units.get(above) if above else None
-        lines.append(
-            f"  {{ path = {_text(leaf.path)}, parameter = {_text(parameter)},"
-            f" {_unit(parameter, unit, leaf.values)} }}, # guess"
-        )
-    yield from (
-        ["value = [", *lines, "]"]
-        if lines
-        else ['value = [{ path = "?", parameter = "?" }] # nothing looked like a parameter of the vocabulary']
-    )
-    if unguessed:
-        yield f"# numbers that nothing was guessed for: {', '.join(unguessed)}"
+        keys = [f"path = {_text(leaf.path)}", f"parameter = {_text(parameter)}"]
+        if PARAMETERS[parameter].is_number:
+            keys += _unit(group, leaf, parameter)
+        grade = group.around(leaf, QUALITY)
+        if grade is not None:
+            keys.append(f'quality = {{ path = {_text(grade)}, map = "quality" }}')
+        found[parameter] = keys
+    shared = [
+        key
+        for key in next(iter(found.values()), [])
+        if '{ path = "^.' in key and len(found) > 1 and all(key in keys for keys in found.values())
+    ]
+    yield from (f"{key} # guess" for key in shared)
+    if found:
+        rows = [", ".join(key for key in keys if key not in shared) for keys in found.values()]
+        yield from ["value = [", *(f"  {{ {row} }}, # guess" for row in rows), "]"]
 
 
-def _unit(parameter: str, sent: _Leaf | None, values: Sequence[object]) -> str:
+def _qualities(groups: Sequence[_Group]) -> Iterator[str]:
+    """Return a map of every word that a quality has: what isn't known to be good is doubtful."""
+    said = [word for group in groups for leaf in group.leaves if leaf.name in QUALITY for word in leaf.values]
+    for word in dict.fromkeys(str(one) for one in said if isinstance(one, str | int)):
+        small = word.lower()
+        grade = "valid" if small in GOOD else small if small in GRADES else "questionable"
+        yield f"{_text(word)} = {_text(grade)}"
+
+
+def _fits(leaf: _Leaf, parameter: str) -> bool:
+    known = PARAMETERS[parameter]
+    return leaf.numeric if known.is_number else known.longest > 0 and not leaf.numeric
+
+
+def _unit(group: _Group, leaf: _Leaf, parameter: str) -> list[str]:
+    """Return the unit: what a field beside the value says, else its name, else how the values look."""
+    sent = group.around(leaf, UNIT)
     if sent is not None:
-        return f"unit = {{ path = {_text(sent.path)} }}"
-    return f"unit = {_text(_plausible_unit(parameter, values))}"
+        return [f"unit = {{ path = {_text(sent)} }}"]
+    named = unit(leaf.name)
+    if named in PARAMETERS[parameter].units:
+        return [f"unit = {_text(named or '')}"]
+    times = scale(leaf.name)
+    scaled = [] if times == 1 else [f"scale = {1 / times:g}"]
+    return [f"unit = {_text(_plausible_unit(parameter, leaf.values, 1 / times))}", *scaled]
 
 
-def _plausible_unit(parameter: str, values: Sequence[object]) -> str:
+def _plausible_unit(parameter: str, values: Sequence[object], factor: float) -> str:
     """Return the first unit in which the samples are plausible: 98.6 is no temperature in Celsius."""
     known = PARAMETERS[parameter]
-    numbers = [float(value) for value in values if isinstance(value, int | float | str) and _is_number(value)]
-    for unit, conversion in {known.unit: known.units[known.unit], **known.units}.items():
-        if unit in VOCABULARY.spellings:
+    numbers = [
+        float(value) * factor
+        for value in values
+        if isinstance(value, int | float | str) and _is_number(value)
+    ]
+    for name, conversion in {known.unit: known.units[known.unit], **known.units}.items():
+        if name in VOCABULARY.spellings:
             continue
         if all(
             known.low <= number * conversion.scale + conversion.offset <= known.high for number in numbers
         ):
-            return unit
+            return name
     return known.unit
 
 
-def _named(leaves: Sequence[_Leaf]) -> list[str] | None:
+def _alarms(group: _Group) -> Iterator[str]:
+    for path, said in group.lists.items():
+        texts = [word for word in dict.fromkeys(said) if isinstance(word, str)]
+        if "alarm" in path.lower() and texts:
+            conditions = ", ".join(f"{_text(word)} = {_text(_condition(word))}" for word in texts)
+            yield f"alarms = [{{ path = {_text(path)}, map = {{ {conditions} }} }}] # guess: which priority?"
+
+
+def _condition(word: str) -> str:
+    return re.sub(r"^[^a-z]+", "", words(word))[:63] or "alarm"
+
+
+def _named(group: _Group) -> list[str] | None:
     """Return how to read records of a name and a value, where that is what they are."""
-    value = next((leaf for leaf in leaves if leaf.name in ("value", "val", "reading", "result")), None)
-    if value is None or "." in value.path:
-        return None
+    value = next((leaf for leaf in group.leaves if leaf.name in VALUE and not leaf.above), None)
     names = [
-        leaf for leaf in leaves if _NAME.fullmatch(leaf.name) and all(isinstance(v, str) for v in leaf.values)
+        leaf for leaf in group.leaves if leaf.values and all(isinstance(one, str) for one in leaf.values)
     ]
     scored = [
-        (sum(guess(str(one)) is not None for one in set(map(str, leaf.values))), leaf) for leaf in names
+        (sum(guess(one) is not None for one in dict.fromkeys(map(str, leaf.values))), leaf)
+        for leaf in names
+        if leaf is not value and leaf.name not in UNIT | QUALITY
     ]
     best, name = max(scored, key=lambda pair: pair[0], default=(0, None))
-    if name is None or best == 0:
+    if value is None or name is None or best == 0:
         return None
-    unit = next((leaf for leaf in leaves if _UNIT.fullmatch(leaf.name)), None)
+    sent_unit = next((leaf for leaf in group.leaves if leaf.name in UNIT and not leaf.above), None)
+    grade = next((leaf for leaf in group.leaves if leaf.name in QUALITY and not leaf.above), None)
     lines = ["", "[[read.value]]", f"path = {_text(value.path)}"]
-    if unit is not None:
-        lines.append(f"unit = {{ path = {_text(unit.path)} }} # guess")
-    lines += ["", "[read.value.parameter]", f"path = {_text(name.path)}", "", "[read.value.parameter.map]"]
-    for sent in dict.fromkeys(map(str, name.values)):
-        parameter = guess(sent)
+    if sent_unit is not None:
+        lines.append(f"unit = {{ path = {_text(sent_unit.path)} }} # guess")
+    if grade is not None:
+        lines.append(f'quality = {{ path = {_text(grade.path)}, map = "quality" }} # guess')
+    said = list(dict.fromkeys(map(str, name.values)))
+    in_mdc = [one for one in said if by_mdc(one) or by_mdc_name(one)]
+    lines += ["", "[read.value.parameter]", f"path = {_text(name.path)}"]
+    if in_mdc:
+        lines.append('codes = "mdc"')
+    rest = [one for one in said if one not in in_mdc]
+    if rest:
+        lines += ["", "[read.value.parameter.map]"]
+    for one in rest:
+        parameter = guess(one)
         if parameter is None:
-            lines.append(f"# {_text(sent)} = ? nothing was guessed; it is refused until it is here")
-        elif unit is not None:
-            lines.append(f"{_text(sent)} = {_text(parameter)} # guess")
+            lines.append(f"# {_text(one)} = ? nothing was guessed; it is refused until it is here")
+        elif sent_unit is not None:
+            lines.append(f"{_text(one)} = {_text(parameter)} # guess")
         else:
             target = f"{{ parameter = {_text(parameter)}, unit = {_text(PARAMETERS[parameter].unit)} }}"
-            lines.append(f"{_text(sent)} = {target} # guess")
+            lines.append(f"{_text(one)} = {target} # guess")
     return lines
+
+
+def _listed(groups: Sequence[_Group], proposed: str) -> Iterator[str]:
+    """Return every place of the samples with what it first holds, as comments."""
+    places: list[str] = []
+    for group in groups:
+        lists = [_Leaf(path, ("",), [said]) for path, said in group.lists.items()]
+        for leaf in [*group.leaves, *lists]:
+            place = f"{group.each}.{leaf.path}".removeprefix("$.").removesuffix(".")
+            shown = json.dumps(leaf.values[0], ensure_ascii=True, default=str)
+            cut = shown if len(shown) <= _SHOWN else shown[: _SHOWN - 1] + "…"
+            unguessed = leaf.numeric and _text(leaf.path) not in proposed.replace("$.", "")
+            places.append(f"#   {place} = {cut}" + ("    (nothing was guessed)" if unguessed else ""))
+    yield from ["", "# All that the samples hold, with the first value of each:", *places[:_MAX_LISTED]]
+    if len(places) > _MAX_LISTED:
+        yield f"#   and {len(places) - _MAX_LISTED} more"
 
 
 def _is_number(value: object) -> bool:
@@ -296,11 +355,12 @@ def _says(leaf: _Leaf, text: str) -> bool:
     """Tell whether a place that holds numbers elsewhere holds this text, or this number, here."""
     if text == "" and not leaf.numeric:
         return False
-    return any(str(value) == text for value in leaf.values) and (leaf.numeric or guess(leaf.name) is not None)
+    return any(str(value) == text for value in leaf.values) and (leaf.numeric or leaf.parameter is not None)
 
 
-def _words(name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "_", re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name).lower()).strip("_")
+def _parent(path: str) -> str:
+    """Return the path of what holds a member; a quoted name may hold dots."""
+    return path[: len(path) - len(re.split(r'\.(?=(?:[^"]*"[^"]*")*[^"]*$)', path)[-1])].removesuffix(".")
 
 
 def _quoted(key: str) -> str:

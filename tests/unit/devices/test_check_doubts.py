@@ -60,6 +60,24 @@ def test_diastolic_coded_as_heart_rate_is_asked_about(doubts):
     assert "8462-4 is the code of nibp_diastolic" in one(doubts(named))[1]
 
 
+@pytest.mark.parametrize(
+    ("path", "parameter", "meaning"),
+    [
+        ("vitals.SPO2.pr.val", "pulse_rate", None),
+        ("SPO2.pr", "pulse_rate", None),
+        ("telemetry.HeartRate.value", "heart_rate", None),
+        ("vitals.SPO2.pr.val", "spo2", "a pulse rate"),
+        ("HeartRate.SPO2.value", "heart_rate", "an oxygen saturation"),
+        ("systolic.dia.v", "heart_rate", "a diastolic pressure"),
+        ("settings.fio2.value", "fio2", "a setting"),
+    ],
+)
+def test_a_field_is_called_what_its_last_telling_name_says(doubts, path, parameter, meaning):
+    unit = "%" if parameter in ("spo2", "fio2") else "/min"
+    found = doubts(f'{{ path = "{path}", parameter = "{parameter}", unit = "{unit}" }}')
+    assert [meaning in text for _, _, text in found] == ([] if meaning is None else [True])
+
+
 def test_a_vendors_reference_id_for_another_parameter_is_asked_about(doubts):
     named = '{ path = "v", unit = "%", parameter = { path = "n", map = { NOM_RESP_RATE = "spo2" } } }'
     assert "NOM_RESP_RATE" in one(doubts(named))[1]

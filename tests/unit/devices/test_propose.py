@@ -8,8 +8,9 @@ import pytest
 from hub.devices.catalog import Catalog
 from hub.devices.check import check
 from hub.devices.decode import Observed, Refused
+from hub.devices.guess import guess
 from hub.devices.payload import UnreadableError
-from hub.devices.propose import guess, propose
+from hub.devices.propose import propose
 from hub.devices.topics import example_topics
 
 CASES = Path(__file__).parents[2] / "cases"
@@ -66,11 +67,89 @@ def test_texts_for_no_value_are_seen():
     assert 'no_value = ["-"]' in text
 
 
-def test_every_guess_is_marked_and_what_was_not_guessed_is_listed():
-    text = propose([b'{"hr":72,"wobble":3}'], "mine/{device}", "Mine")
+def test_every_guess_is_marked_and_all_that_the_samples_hold_is_listed():
+    text = propose([b'{"hr":72,"wobble":{"a":3,"b":"text"}}'], "mine/{device}", "Mine")
     (line,) = [line for line in text.splitlines() if "heart_rate" in line]
     assert line.endswith("# guess")
-    assert "nothing was guessed for: wobble" in text
+    assert text.splitlines()[-3:] == [
+        "#   hr = 72",
+        "#   wobble.a = 3    (nothing was guessed)",
+        '#   wobble.b = "text"',
+    ]
+
+
+NESTED = {
+    "ts": "20261124T081502+0100",
+    "vitals": {
+        "ECG": {"HR": {"val": "78", "u": "/min", "q": "OK"}},
+        "SPO2": {"sat": {"val": "97", "u": "%", "q": "NOISY"}},
+        "NIBP": {"sys": {"val": "118"}, "dia": {"val": "72"}, "u": "mmHg", "q": "OK"},
+        "TEMP": [{"site": "core", "val": "98.9", "u": "degF", "q": "OK", "at": "20261124T081000+0100"}],
+    },
+    "batt": {"pct": 81},
+}
+
+
+def test_values_are_found_by_their_leaves_with_units_and_qualities_beside_or_around_them(decoded):
+    observed, temperature = decoded(json.dumps(NESTED).encode())
+    assert observed.values == {
+        "heart_rate": 78.0,
+        "spo2": 97.0,
+        "nibp_systolic": 118.0,
+        "nibp_diastolic": 72.0,
+        "battery": 81.0,
+    }
+    assert observed.units["nibp_diastolic"] == "mmHg"
+    assert observed.quality == {"spo2": "questionable"}
+    assert observed.time_ns == 1_795_504_502_000_000_000
+    assert (temperature.values, temperature.units) == ({"temperature": 98.9}, {"temperature": "degF"})
+    assert temperature.time_ns == observed.time_ns - 302_000_000_000
+
+
+def test_what_all_values_have_beside_them_is_said_once():
+    text = propose(
+        [b'{"a":{"hr":{"v":72,"u":"/min"}},"b":{"spo2":{"v":97,"u":"%"}}}'], "mine/{device}", "Mine"
+    )
+    assert (
+        'unit = { path = "^.u" } # guess\nvalue = [\n  { path = "a.hr.v", parameter = "heart_rate" },' in text
+    )
+
+
+def test_a_gateways_array_names_its_devices_and_beacons(decoded):
+    heard = [
+        {"mac": "A4:C1", "rssi": -61, "t": 1795510502, "d": {"temp_c100": 3712, "bat": 88}},
+        {"mac": "A4:C2", "rssi": -70, "t": 1795510503, "d": {"spo2": 96, "pulse": 71}},
+    ]
+    items = decoded(json.dumps(heard).encode())
+    first, sighting, second, _ = items
+    assert (first.device, first.time_ns) == ("A4C1", 1_795_510_502_000_000_000)
+    assert first.values == {"temperature": pytest.approx(37.12), "battery": 88.0}
+    assert (sighting.beacon, sighting.rssi) == ("A4C1", -61)
+    assert second.values == {"spo2": 96.0, "pulse_rate": 71.0}
+
+
+def test_alarm_lists_and_units_in_names_are_found(decoded):
+    pump = {
+        "pump": {"drug": "Noradrenaline", "rate_ul_h": 4200, "alarms": ["NEAR_END"]},
+        "epoch_ms": 1795510502123,
+    }
+    observed, alarm = decoded(json.dumps(pump).encode())
+    assert observed.values == {"pump_drug": "Noradrenaline", "pump_flow_rate": 4200.0}
+    assert observed.units == {"pump_flow_rate": "uL/h"}
+    assert (alarm.condition, alarm.presence) == ("near_end", "present")
+    assert observed.time_ns == 1_795_510_502_123_000_000
+
+
+def test_pairs_of_a_code_and_a_value_are_looked_up(decoded):
+    pairs = [
+        {"c": "MDC_TEMP_CORE", "v": 98.6, "u": "MDC_DIM_FAHR"},
+        {"c": "MDC_PULS_OXIM_SAT_O2", "v": 97, "u": "MDC_DIM_PERCENT", "st": "invalid"},
+    ]
+    (observed,) = decoded(json.dumps({"clock": 1795510502.25, "data": pairs}).encode())
+    assert observed.values == {"temperature": 98.6, "spo2": 97.0}
+    assert observed.units == {"temperature": "[degF]"}
+    assert observed.quality == {"spo2": "invalid"}
+    assert observed.time_ns == 1_795_510_502_250_000_000
 
 
 def test_without_a_device_the_proposal_says_so():
