@@ -20,7 +20,7 @@ class Diagnostics:
 
     def __init__(self, publish: Callable[[str, bytes], bool]) -> None:
         self._publish = publish
-        self._waiting: dict[Device, dict[tuple[str, str, str], int]] = {}
+        self._waiting: dict[Device, dict[tuple[str, str, str, str], int]] = {}
         self.untold = 0
         """Rejects that were not told to their device because too many waited."""
 
@@ -33,7 +33,7 @@ class Diagnostics:
                 return
             counts = self._waiting[device] = {}
         for one in refused:
-            key = (topic, one.path, one.reason)
+            key = (topic, one.path, one.reason, one.found)
             if key in counts or len(counts) < MAX_REASONS:
                 counts[key] = counts.get(key, 0) + 1
             else:
@@ -48,7 +48,8 @@ class Diagnostics:
                 continue  # a device of another scheme has no diagnostics channel
             rejects = [
                 {"topic": topic, "path": path, "reason": reason, "count": count}
-                for (topic, path, reason), count in counts.items()
+                | ({"found": found} if found else {})
+                for (topic, path, reason, found), count in counts.items()
             ]
             topic = native_topic(device.site, device.area, device.id, "diagnostics")
             self._publish(topic, msgspec.json.encode({"time": time, "rejects": rejects}))

@@ -48,6 +48,8 @@ class Reject(TypedDict):
 
     path: str
     reason: str
+    found: NotRequired[str]
+    """The code, unit or word that nobody knows, where that is what is wrong."""
 
 
 class Clock(TypedDict):
@@ -148,7 +150,7 @@ class Previewer:
             alarms=[_plain(one) for one in batch.device_alarms],
             sightings=[_plain(one) for one in batch.sightings],
             waveforms=[_plain(one) for one in batch.waveforms],
-            rejects=[Reject(path=one.path, reason=one.reason) for told in taken.refused for one in told],
+            rejects=[_reject(one) for told in taken.refused for one in told],
             clocks=list(self._clocks(endpoint, items, received_ns)) if endpoint else [],
             unregistered=list(self._strangers(endpoint, shown_by, items, made_up=made_up))
             if endpoint
@@ -240,6 +242,13 @@ def _values(reading: Reading) -> Iterator[Value]:
         if reading.channel != "observations":
             value["channel"] = reading.channel
         yield value
+
+
+def _reject(refused: Refused) -> Reject:
+    reject = Reject(path=refused.path, reason=refused.reason)
+    if refused.found:
+        reject["found"] = refused.found
+    return reject
 
 
 def _plain(item: msgspec.Struct) -> dict[str, object]:

@@ -11,7 +11,7 @@ import typer
 
 from hub.commands.decode import catalog_or_fail
 from hub.commands.outcome import FAILED, UNAVAILABLE, fail
-from hub.commands.run import ConfigOption, settings_or_fail
+from hub.commands.run import ConfigOption, make_data_dir_or_fail, settings_or_fail
 from hub.mqtt.topics import is_id
 from hub.settings import Settings
 from hub.ward.model import NotInRegistry, PlacementConflict, RegistryRefused, RegistryUnavailable
@@ -53,6 +53,7 @@ def add(
         fail(f"{definition!r} is no definition; `hub devices list` has them", FAILED)
     if password and not is_id(device):
         fail(f"{device!r}: a device with a password of its own has an id of A-Z a-z 0-9 _ -", FAILED)
+    make_data_dir_or_fail(settings)
     try:
         asyncio.run(_add(settings, site or settings.site, device, definition, gateway, bed, area, interval_s))
     except (NotInRegistry, PlacementConflict, RegistryRefused) as error:

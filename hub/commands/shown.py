@@ -65,6 +65,11 @@ def _alarm(alarm: Mapping[str, object]) -> str:
     return f"{alarm['device']}  {alarm['condition']} {alarm['presence']}  {grade}  {alarm['time']}{text}"
 
 
+def _reject(reject: Mapping[str, str]) -> str:
+    found = f"; found {reject['found']}" if "found" in reject else ""
+    return f"{reject['path']}: {reject['reason']}{found}"
+
+
 def _members(item: Mapping[str, object]) -> str:
     return "  ".join(f"{name} {member}" for name, member in item.items())
 
@@ -80,7 +85,7 @@ _TEXTS: Final[dict[Section, Callable[[Any], str]]] = {
     Section.READINGS: _reading,
     Section.ALARMS: _alarm,
     Section.WAVEFORMS: lambda wave: _members({**wave, "samples": f"{len(wave['samples'])} of them"}),
-    Section.REJECTS: lambda reject: f"{reject['path']}: {reject['reason']}",
+    Section.REJECTS: _reject,
     Section.CLOCKS: lambda clock: f"{clock['device']}: {clock['told']}",
     Section.UNREGISTERED: lambda one: f"{one['device']}: {one['reason']}; register with `{one['command']}`",
     Section.FHIR: lambda resource: json.dumps(resource, ensure_ascii=False, indent=2),

@@ -151,7 +151,7 @@ def _try(topic: Topic, reader: Reader, payload: bytes, topics: Sequence[str]) ->
 def _of_items(sample: str, items: Sequence[Item]) -> Iterator[Problem]:
     for item in items:
         if isinstance(item, Refused):
-            reason = item.reason
+            reason = item.reason + (f"; found {item.found}" if item.found else "")
             if "has no zone" in reason:
                 reason += '; in the definition: zone = "site", or an IANA name'
             yield Problem(sample, 0, item.path, reason, "warning")

@@ -83,6 +83,9 @@ class Refused(Struct, frozen=True, gc=False):
     """`$` for the whole payload."""
     reason: str
     device: str | None = None
+    found: str = ""
+    """The code, unit or word that nobody knows, where that is what is wrong: for the device and for whoever
+    decodes the payload, never for a log."""
 
 
 Item = Observed | WaveformSent | StatusSent | AlarmSent | SightingSent | Refused

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
+from hub.devices.decode import Refused
 from hub.devices.expression import Failed
 from hub.devices.path import MISSING, Get, Path
 from hub.devices.payload import Unusable, found, number
@@ -16,6 +17,7 @@ from hub.devices.timestamp import NotATimeError, epoch_ns, hl7_ns, iso_ns, patte
 
 _NUMBER: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?", re.ASCII)
 _MAX_TEXT: Final = 400
+_MAX_SHOWN: Final = 40
 _REMEMBERED: Final = 1_000
 """Names that a definition maps: as many as it has seen, and a few that nobody expected."""
 
@@ -80,30 +82,30 @@ def where(pick: Pick, record: Record) -> str:
 
 def first(
     picks: Sequence[Pick], convert: Callable[[object], T]
-) -> Callable[[Record], tuple[T | None, str, str]]:
+) -> Callable[[Record], tuple[T | None, Refused | None]]:
     """Compile alternatives: the first that is there counts.
 
-    The function returns what `convert` made of it, or None with the path and the reason.
+    The function returns what `convert` made of it, or None and why not.
     """
     fields = [(pick, field(pick)) for pick in picks]
-    known: dict[str, tuple[T | None, str, str]] = {}
+    known: dict[str, tuple[T | None, Refused | None]] = {}
 
-    def get(record: Record) -> tuple[T | None, str, str]:
+    def get(record: Record) -> tuple[T | None, Refused | None]:
         for pick, one in fields:
             try:
                 sent = one(record)
                 if sent is not MISSING and sent is not None:
                     if type(sent) is not str:
-                        return convert(sent), "", ""
+                        return convert(sent), None
                     converted = known.get(sent)
                     if converted is None:
-                        converted = convert(sent), "", ""
+                        converted = convert(sent), None
                         if len(known) < _REMEMBERED:
                             known[sent] = converted
                     return converted
             except ValueError as error:
-                return None, where(pick, record), str(error)
-        return None, where(picks[0], record), "is missing"
+                return None, Refused(where(pick, record), str(error), found=word_of(error))
+        return None, Refused(where(picks[0], record), "is missing")
 
     return get
 
@@ -151,6 +153,28 @@ def is_one_of(sent: object, known: Known) -> bool:
     if type(sent) is str:
         return sent in known
     return isinstance(sent, int | float) and _key(sent) in known
+
+
+class UnknownWordError(ValueError):
+    """A word that nobody knows where one was expected: a code, a unit, a quality, a state."""
+
+    def __init__(self, message: str, word: object) -> None:
+        super().__init__(message)
+        self.word = shown(word)
+
+
+def shown(word: object) -> str:
+    """Return what came as it is shown: short, on one line; nothing for what is no word."""
+    if isinstance(word, bool) or not isinstance(word, str | int | float):
+        return {True: "true", False: "false"}.get(word, "") if isinstance(word, bool) else ""
+    text = str(word)[: _MAX_SHOWN + 1]
+    text = text if text.isprintable() else text.encode("unicode_escape").decode()
+    return text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "…"
+
+
+def word_of(error: ValueError) -> str:
+    """Return the word that an error is about; an empty text where it is about none."""
+    return error.word if isinstance(error, UnknownWordError) else ""
 
 
 class UndecidedError(ValueError):
@@ -235,7 +259,7 @@ def renamed(sent: object, pick: Pick) -> object:
         return word
     if pick.other == "ignore":
         return MISSING
-    raise ValueError(f"expected one of {', '.join(pick.map)}")
+    raise UnknownWordError(f"expected one of {', '.join(pick.map)}", word)
 
 
 def _is_there(sent: object) -> bool:

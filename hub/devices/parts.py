@@ -9,7 +9,20 @@ from msgspec import Struct
 from hub.devices.content import Alarm, Alarms, Meaning, Sighting, Status, Waveform
 from hub.devices.decode import AlarmSent, Item, Refused, SightingSent, StatusSent, WaveformSent
 from hub.devices.expression import Failed
-from hub.devices.field import Field, Record, field, is_one_of, number_in, place_of, scalars, text, where
+from hub.devices.field import (
+    Field,
+    Record,
+    UnknownWordError,
+    field,
+    is_one_of,
+    number_in,
+    place_of,
+    scalars,
+    shown,
+    text,
+    where,
+    word_of,
+)
 from hub.devices.path import MISSING
 from hub.devices.payload import Unusable, found
 from hub.devices.place import Pick
@@ -30,9 +43,9 @@ class Frame(Struct, gc=False):
     seq: int
     items: list[Item]
 
-    def refuse(self, place: str, reason: str) -> None:
-        """Note a part that can't be used."""
-        self.items.append(Refused(place, reason, self.device))
+    def refuse(self, place: str, reason: str, found: str = "") -> None:
+        """Note a part that can't be used, with the word that nobody knows where that is what is wrong."""
+        self.items.append(Refused(place, reason, self.device, found))
 
 
 Emit = Callable[[Record, Frame], None]
@@ -53,7 +66,7 @@ class _Part:
             sent = self._field(record)
             return None if sent is MISSING or sent is None else convert(sent)
         except ValueError as error:
-            frame.refuse(where(self._pick, record), str(error))
+            frame.refuse(where(self._pick, record), str(error), word_of(error))
             return None
 
     def fixed(self, convert: Callable[[object], _T]) -> _T | None:
@@ -98,7 +111,8 @@ def alarm(entry: Alarm) -> Emit:
             presence = "present"
         else:
             if entry.other == "refuse" or isinstance(sent, Failed):
-                frame.refuse(path.below(record.place), f"neither present nor absent: found {found(sent)}")
+                reason = f"neither present nor absent: found {found(sent)}"
+                frame.refuse(path.below(record.place), reason, shown(sent))
             return
         name = fixed[0] or condition.need(record, frame, _condition)
         # An alarm counts even where its priority or its text is unusable.
@@ -140,7 +154,7 @@ def alarms(entry: Alarms) -> Emit:
             if named is not None:
                 present.setdefault(_identity(named, entry), named)
             elif entry.other == "refuse":
-                frame.refuse(place, "an alarm that the map of the definition lacks; see `other`")
+                frame.refuse(place, "an alarm that the map of the definition lacks; see `other`", shown(word))
         said = (_maybe(words_said, record, frame, text) or "")[:200] if present else ""
         for (condition, parameter), meaning in (meanings | present).items():
             is_present = (condition, parameter) in present
@@ -229,31 +243,31 @@ def waveform(entry: Waveform) -> Emit:
 def _condition(sent: object) -> str:
     if isinstance(sent, str) and _NAME.fullmatch(sent):
         return sent
-    raise ValueError("expected a condition of small letters, digits and _; see `map`")
+    raise UnknownWordError("expected a condition of small letters, digits and _; see `map`", sent)
 
 
 def _priority(sent: object) -> Priority:
     if sent in get_args(Priority):
         return cast("Priority", sent)
-    raise ValueError(f"expected one of {', '.join(get_args(Priority))}; see `map`")
+    raise UnknownWordError(f"expected one of {', '.join(get_args(Priority))}; see `map`", sent)
 
 
 def _kind(sent: object) -> Kind:
     if sent in get_args(Kind):
         return cast("Kind", sent)
-    raise ValueError(f"expected one of {', '.join(get_args(Kind))}; see `map`")
+    raise UnknownWordError(f"expected one of {', '.join(get_args(Kind))}; see `map`", sent)
 
 
 def _parameter(sent: object) -> str:
     if isinstance(sent, str) and sent in PARAMETERS:
         return sent
-    raise ValueError("expected a name of the vocabulary; see `map`")
+    raise UnknownWordError("expected a name of the vocabulary; see `map`", sent)
 
 
 def _state(sent: object) -> str:
     if isinstance(sent, str) and sent in _STATES:
         return sent
-    raise ValueError(f"expected one of {', '.join(_STATES)}; see `map`")
+    raise UnknownWordError(f"expected one of {', '.join(_STATES)}; see `map`", sent)
 
 
 def _beacon(sent: object) -> str:

@@ -9,10 +9,12 @@ from hub.devices.definition import Definition, Read
 from hub.devices.field import (
     Record,
     UndecidedError,
+    UnknownWordError,
     field,
     first,
     number_in,
     place_of,
+    shown,
     test,
     text,
     times,
@@ -22,7 +24,7 @@ from hub.devices.join import join
 from hub.devices.parts import Emit, Frame, alarm, alarms, sighting, status, waveform
 from hub.devices.path import MISSING, Path
 from hub.devices.payload import Unusable, found
-from hub.devices.place import Each
+from hub.devices.place import Each, Test
 from hub.devices.value import Values, value
 from hub.mqtt.topics import is_id
 
@@ -42,7 +44,10 @@ class Reader:
         groups: dict[Each, list[_Kind]] = {}
         for read in definition.read:
             groups.setdefault(read.each, []).append(_Kind(read, definition, site_zone))
-        self._groups = [(place_of(each), _chooser(kinds)) for each, kinds in groups.items()]
+        self._groups = [
+            (place_of(each), _chooser(kinds), [one for kind in kinds for one in kind.tests])
+            for each, kinds in groups.items()
+        ]
 
     def accepts(self, root: object) -> bool:
         """Tell whether a payload is of this format."""
@@ -56,7 +61,7 @@ class Reader:
         """Read a parsed payload; `parts` are the named parts of its topic."""
         items: list[Item] = []
         found_any = False
-        for each, choose in self._groups:
+        for each, choose, tests in self._groups:
             for place, element in each.each(root):
                 found_any = True
                 if isinstance(element, Unusable):
@@ -67,9 +72,10 @@ class Reader:
                 for kind in chosen:
                     kind.read(record, items)
                 if not chosen:
-                    items.append(Refused(place, f"no [[read]] of the definition {self.name} takes this"))
+                    reason = f"no [[read]] of the definition {self.name} takes this"
+                    items.append(Refused(place, reason, found=_tested(tests, record)))
         if not found_any and not any(each.is_empty(root) for each in self._may_be_empty):
-            places = ", ".join(each.text for each, _ in self._groups)
+            places = ", ".join(each.text for each, *_ in self._groups)
             items.append(Refused("$", f"the definition {self.name} expects records at {places}"))
         return _bounded(join(items) if len(items) > 1 else items)
 
@@ -113,9 +119,9 @@ class _Kind:
             return
         device: str | None = None
         if self._device is not None:
-            device, place, reason = self._device(record)
-            if device is None:
-                items.append(Refused(place, reason))
+            device, refused = self._device(record)
+            if refused is not None:
+                items.append(refused)
                 return
         before = len(items)
         time_ns, place, reason = self._time(record)
@@ -198,7 +204,8 @@ def _chooser(kinds: list[_Kind]) -> Choose:
 def _device_id(sent: object) -> str:
     name = text(sent)
     if not is_id(name):
-        raise ValueError("expected a device id of 1 to 64 of the characters A-Z a-z 0-9 _ -; see `replace`")
+        expected = "expected a device id of 1 to 64 of the characters A-Z a-z 0-9 _ -; see `replace`"
+        raise UnknownWordError(expected, name)
     return name
 
 
@@ -209,19 +216,32 @@ def _whole(sent: object) -> int:
     raise ValueError("expected a whole number from 0")
 
 
+def _tested(tests: Sequence[Test], record: Record) -> str:
+    """Return the words by which a record is of no kind that the definition knows."""
+    words = {}
+    for entry in tests:
+        path = place_of(entry)
+        word = shown(path.getter()(record.value, record.root))
+        if word:
+            words[path.text] = f"{path.text}: {word}"
+    return ", ".join(words.values())
+
+
 def _bounded(items: list[Item]) -> list[Item]:
-    if len(items) <= MAX_REFUSED:
+    """Return the items with each refusal once, and no more than MAX_REFUSED of them."""
+    refused = [item for item in items if type(item) is Refused]
+    if len(refused) < 2:
         return items
-    refused = sum(isinstance(item, Refused) for item in items)
-    if refused <= MAX_REFUSED:
-        return items
+    told: set[tuple[str, str, str]] = set()
     kept: list[Item] = []
-    left = MAX_REFUSED
     for item in items:
-        if isinstance(item, Refused):
-            left -= 1
-            if left < 0:
+        if type(item) is Refused:
+            key = (item.path, item.reason, item.found)
+            if key in told or len(told) >= MAX_REFUSED:
                 continue
+            told.add(key)
         kept.append(item)
-    kept.append(Refused("$", f"{refused - MAX_REFUSED} more parts can't be used"))
+    more = len({(one.path, one.reason, one.found) for one in refused}) - len(told)
+    if more:
+        kept.append(Refused("$", f"{more} more parts can't be used"))
     return kept

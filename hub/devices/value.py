@@ -5,13 +5,23 @@ from collections.abc import Callable
 from math import isnan
 from typing import Final
 
-from hub.devices.content import Named, Value
+from hub.devices.content import GRADES, Named, Value
 from hub.devices.definition import Definition
-from hub.devices.field import Record, field, number_in, place_of, text, where
+from hub.devices.field import (
+    Record,
+    UnknownWordError,
+    field,
+    number_in,
+    place_of,
+    shown,
+    text,
+    where,
+    word_of,
+)
 from hub.devices.parts import Frame
 from hub.devices.path import MISSING
 from hub.devices.payload import Unusable, found
-from hub.vocabulary import MDC_UNITS, PARAMETERS, Parameter, by_mdc, by_mdc_name, unknown
+from hub.vocabulary import MDC_UNITS, PARAMETERS, VOCABULARY, Parameter, by_mdc, by_mdc_name, unknown
 
 _CODE: Final = re.compile(r"[A-Za-z0-9_]{1,40}")
 _LOOK_UPS: Final[dict[str, Callable[[str], Parameter | None]]] = {
@@ -67,7 +77,7 @@ def value(entry: Value, definition: Definition) -> ReadValue:
                 if unit and unit != parameter.unit:
                     values.units[parameter.name] = unit
         except ValueError as error:
-            frame.refuse(path.below(record.place), str(error))
+            frame.refuse(path.below(record.place), str(error), word_of(error))
             return
         values.values[parameter.name] = usable
         if grade_of is not None:
@@ -90,7 +100,8 @@ def _unit_reader(entry: Value) -> Callable[[Record, Parameter], str] | None:
         if of_mdc:
             unit = MDC_UNITS.get(unit, unit)
         if unit not in parameter.units:
-            raise ValueError(f"its unit is none of {', '.join(parameter.units)}")
+            taken = [one for one in parameter.units if one not in VOCABULARY.spellings]
+            raise UnknownWordError(f"its unit is none of {', '.join(taken)} or their usual spellings", unit)
         return unit
 
     return unit_of
@@ -105,8 +116,10 @@ def _grade_reader(entry: Value) -> Callable[[Record, str, Values, Frame], None] 
     def grade(record: Record, name: str, values: Values, frame: Frame) -> None:
         try:
             sent = get(record)
-        except ValueError:
-            sent = "unreadable"
+        except ValueError as error:
+            frame.refuse(where(pick, record), str(error), word_of(error))
+            values.quality[name] = "questionable"
+            return
         if sent is MISSING or sent is None or sent == "valid":
             return
         if sent == "no-value":
@@ -116,7 +129,8 @@ def _grade_reader(entry: Value) -> Callable[[Record, str, Values, Frame], None] 
             values.quality[name] = str(sent)
         else:
             # A grade that can't be read is doubt, and a doubted value still alarms.
-            frame.refuse(where(pick, record), "expected valid, questionable, invalid or no-value; see `map`")
+            expected = f"expected {', '.join(GRADES)}; see `map`"
+            frame.refuse(where(pick, record), expected, shown(sent))
             values.quality[name] = "questionable"
 
     return grade
@@ -157,10 +171,10 @@ def _parameter(entry: Value) -> tuple[Scaled | None, Callable[[Record], Scaled |
                 target = targets[name] = (known, *scaled)
         if target is None and named.other == "refuse":
             if named.codes == "mdc":
-                raise ValueError(f"the vocabulary has no parameter for the MDC code {_shown(name)}")
+                raise UnknownWordError("the vocabulary has no parameter for this MDC code", name)
             if named.codes == "name":
                 raise ValueError(unknown(_shown(name)))
-            raise ValueError("its parameter is not in the map of the definition; see `other`")
+            raise UnknownWordError("its parameter is not in the map of the definition; see `other`", name)
         return target
 
     return None, get
@@ -204,7 +218,8 @@ def _converter(entry: Value, definition: Definition) -> Callable[[object, Parame
                 return None
         if not parameter.holds(code):
             known = f"one of {', '.join(entry.map)}" if entry.map else parameter.expected
-            raise ValueError(f"expected {known}, found another {found(sent).removeprefix('a ')}")
+            reason = f"expected {known}, found another {found(sent).removeprefix('a ')}"
+            raise UnknownWordError(reason, "" if parameter.longest else word)
         return code
 
     return convert

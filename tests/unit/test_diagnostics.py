@@ -47,6 +47,13 @@ def test_a_device_is_told_where_and_why_on_its_own_channel_once_a_flush():
     assert len(sent) == 1, "what was told is told"
 
 
+def test_the_word_that_nobody_knows_is_told_with_the_reason():
+    diagnostics, sent, device = make()
+    diagnostics.add(device, TOPIC, [Refused("$.u", "no such unit", found=unit) for unit in ("a", "b", "a")])
+    diagnostics.flush(NOW)
+    assert [(one["found"], one["count"]) for one in sent[0][1]["rejects"]] == [("a", 2), ("b", 1)]
+
+
 def test_one_message_holds_so_many_reasons_and_the_others_are_counted():
     diagnostics, sent, device = make()
     diagnostics.add(device, TOPIC, [Refused(f"$.{n}", "wrong") for n in range(MAX_REASONS + 7)])

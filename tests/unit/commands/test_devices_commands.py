@@ -207,6 +207,17 @@ async def test_add_registers_a_device_under_its_gateway(hub, tmp_path):
     assert (await asyncio.to_thread(hub, "add", "w-2", "--definition", "nothing")).exit_code == 1
 
 
+def test_add_makes_the_data_folder_where_it_is_missing_and_says_where_it_cannot(hub, tmp_path):
+    (tmp_path / "data").rmdir()
+    done = hub("add", "pump-7", "--definition", "pump-telemetry")
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
+    (tmp_path / "hub.toml").write_text(f'data_dir = "{tmp_path / "scale.toml" / "data"}"\n')
+    refused = hub("add", "pump-8", "--definition", "pump-telemetry")
+    assert refused.exit_code == 69
+    assert "set data_dir to a folder that you may write" in refused.output
+
+
 def test_a_password_is_shown_once_with_what_the_broker_needs(hub):
     done = hub("add", "pump-7", "--definition", "pump-telemetry", "--password")
     assert done.exit_code == 0, done.output

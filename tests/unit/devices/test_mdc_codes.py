@@ -49,8 +49,8 @@ def test_codes_reference_ids_and_their_units_are_known(read, code, unit, paramet
 def test_a_code_or_a_unit_that_is_none_is_told(read):
     refused = read({"v": 1, "c": "MDC_ODD", "u": "MDC_DIM_L"}, {"v": 1, "c": "MDC_TEMP", "u": "MDC_DIM_L"})
     assert [item.path for item in refused if isinstance(item, Refused)] == ["$[0].v", "$[1].v"]
-    assert "MDC_ODD" in refused[0].reason
-    assert "its unit is none of" in refused[1].reason
+    assert [item.found for item in refused] == ["MDC_ODD", "L"]
+    assert "its unit is none of Cel, [degF], K" in refused[1].reason
 
 
 def test_without_codes_mdcs_units_are_no_units():
