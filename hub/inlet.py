@@ -9,6 +9,10 @@ from hub.lanes import BEHIND_S, LiveLane
 from hub.mqtt.publisher import Publisher
 from hub.mqtt.session import BrokerAddress, Deliver, Session, State
 
+STUCK_S = 0.3
+"""A session that is paused for so long waits for a disk, and not only for its turn."""
+
+
 def client_id(name: str) -> str:
     """Return the client id of a hub's session: the broker keeps messages for it while the hub is away."""
     return f"wardhub-{name}"
@@ -102,10 +106,11 @@ class Inlet:
         """Return how far the persistent session, or its acknowledging, is behind.
 
         Infinite while nothing is known of it: since it connected no canary has crossed, and nobody can tell
-        what had been waiting at the broker; or the line takes nothing from it at the moment.
+        what had been waiting at the broker; or the line takes nothing from it, for longer than it takes to
+        let a full burst through.
         """
         durable_s = self.canary.durable_s
-        if durable_s is None or durable_s < self._connected_s or self.session.paused:
+        if durable_s is None or durable_s < self._connected_s or self.session.paused_s > STUCK_S:
             return inf
         return asyncio.get_running_loop().time() - durable_s
 

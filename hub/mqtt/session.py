@@ -128,7 +128,8 @@ class Session:
         self._connection: Connection | None = None
         self._connected_before = False
         self._subscribed = asyncio.Event()
-        self._paused = False
+        self._paused_since_s: float | None = None
+        """Monotonic."""
         self._quick_ends = 0
         """Connections in a row that the broker closed soon after it had taken them."""
         self._bytes_before = 0
@@ -144,19 +145,20 @@ class Session:
         return self._bytes_before + (self._connection.bytes_received if self._connection else 0)
 
     @property
-    def paused(self) -> bool:
-        """Whether `pause` holds."""
-        return self._paused
+    def paused_s(self) -> float:
+        """For how long `pause` has held; 0 where it doesn't."""
+        return 0.0 if self._paused_since_s is None else time.monotonic() - self._paused_since_s
 
     def pause(self) -> None:
         """Take nothing more from the broker. Messages that are in the receive buffer wait there."""
-        self._paused = True
+        if self._paused_since_s is None:
+            self._paused_since_s = time.monotonic()
         if self._connection:
             self._connection.pause()
 
     def resume(self) -> None:
         """Go on after `pause`. Deliveries start with the next turn of the event loop."""
-        self._paused = False
+        self._paused_since_s = None
         if self._connection:
             self._connection.resume()
 
@@ -202,7 +204,7 @@ class Session:
 
     async def _connect_and_stay(self) -> float:
         """Connect, wait for the end of the connection, tell why, and return how many seconds it held."""
-        connection, connack = await self._open(self._take, lambda: self._paused)
+        connection, connack = await self._open(self._take, lambda: self._paused_since_s is not None)
         loop = asyncio.get_running_loop()
         began = loop.time()
         self._connection = connection

@@ -272,7 +272,7 @@ async def test_a_paused_session_keeps_its_connection_and_goes_on_where_it_was(
             # A broker ends a connection after 1.5 keep-alives without a word.
             await asyncio.sleep(5)
             assert hub.session.connected
-            assert hub.session.paused
+            assert hub.session.paused_s
             assert hub.messages == []
 
             hub.session.resume()
@@ -297,7 +297,7 @@ async def test_pausing_within_a_delivery_leaves_the_rest_in_the_buffer(tmp_path:
             for number in range(1, 21):
                 if len(hub.messages) >= 20:
                     break
-                await until(lambda: hub.session.paused)
+                await until(lambda: hub.session.paused_s)
                 assert len(hub.messages) <= 5 * number
                 hub.session.resume()
             await until(lambda: len(hub.messages) == 20)
