@@ -79,6 +79,9 @@ class WardRegistry(Protocol):
     def beds(self) -> list[BedEntry]:
         """Return every bed as of now."""
 
+    def device(self, site: str, device: str) -> DeviceEntry | None:
+        """Return how a device is provisioned; None for one that was never heard of."""
+
     async def wards(self) -> list[WardEntry]:
         """Return every ward with its beds."""
 

@@ -62,18 +62,18 @@ class Reader:
         items: list[Item] = []
         found_any = False
         for each, choose, tests in self._groups:
-            for place, element in each.each(root):
+            for at, element in each.each(root):
                 found_any = True
                 if isinstance(element, Unusable):
-                    items.append(Refused(place, element.reason))
+                    items.append(Refused(at, element.reason))
                     continue
-                record = Record(element, root, place, parts)
+                record = Record(element, root, at, parts)
                 chosen = choose(record, items)
                 for kind in chosen:
                     kind.read(record, items)
                 if not chosen:
                     reason = f"no [[read]] of the definition {self.name} takes this"
-                    items.append(Refused(place, reason, found=_tested(tests, record)))
+                    items.append(Refused(at, reason, found=_tested(tests, record)))
         if not found_any and not any(each.is_empty(root) for each in self._may_be_empty):
             places = ", ".join(each.text for each, *_ in self._groups)
             items.append(Refused("$", f"the definition {self.name} expects records at {places}"))

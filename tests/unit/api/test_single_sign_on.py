@@ -158,7 +158,9 @@ async def test_a_code_that_the_provider_takes_again_opens_no_door_again(page, pr
 
 async def test_an_answer_of_another_provider_is_refused(page, provider):
     await refused(page, await come_in(page, provider, iss="https://elsewhere.example"), "failed")
-    assert (await come_in(page, provider, iss="")).headers["location"] == "/?sign-in=done", "older providers send none"
+    assert (await come_in(page, provider, iss="")).headers["location"] == "/?sign-in=done", (
+        "older providers send none"
+    )
 
 
 async def test_a_provider_that_promises_to_name_itself_must(page, provider):
@@ -219,7 +221,9 @@ async def test_a_token_of_another_time_is_refused(page, provider, clock, change)
     provider.claims = {name: int(clock.seconds()) + seconds}
     await lied(page, provider)
     provider.claims = {name: int(clock.seconds()) + seconds - (1 if seconds > 0 else -2)}
-    assert (await come_in(page, provider)).headers["location"] == "/?sign-in=done", "clocks may differ by two minutes"
+    assert (await come_in(page, provider)).headers["location"] == "/?sign-in=done", (
+        "clocks may differ by two minutes"
+    )
 
 
 async def test_a_token_signed_by_somebody_else_is_refused(page, provider):
