@@ -1,13 +1,18 @@
 """One broker: the session that feeds the line, its live lane, and what the hub publishes there."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from math import inf
 
 from hub.canary import INTERVAL_S, Canary
 from hub.lanes import BEHIND_S, LiveLane
+from hub.mqtt.address import BrokerUnreachable
 from hub.mqtt.publisher import Publisher
 from hub.mqtt.session import BrokerAddress, Deliver, Session, State
+
+log = logging.getLogger(__name__)
 
 STUCK_S = 0.3
 """A session that is paused for so long waits for a disk, and not only for its turn."""
@@ -101,6 +106,7 @@ class Inlet:
             tasks.create_task(self._canary_publisher.run())
             tasks.create_task(self.lane.run())
             tasks.create_task(self._send_canaries())
+            tasks.create_task(self._settle())
 
     def behind_s(self) -> float:
         """Return how far the persistent session, or its acknowledging, is behind.
@@ -118,6 +124,20 @@ class Inlet:
     def storing(self) -> bool:
         """Whether canaries are journalled and acknowledged in time."""
         return self.behind_s() <= BEHIND_S
+
+    async def _settle(self) -> None:
+        """Bound what is in flight of the subscriptions too that this session has made for the first time."""
+        if self._before_connect is None:
+            return
+        subscribed = False
+        while not subscribed:
+            with suppress(TimeoutError):
+                await self.session.wait_connected(60)
+                subscribed = True
+        try:
+            await self._before_connect()
+        except BrokerUnreachable as error:
+            log.warning("%s: %s", self.broker, error)  # done when the session connects the next time
 
     async def _send_canaries(self) -> None:
         loop = asyncio.get_running_loop()

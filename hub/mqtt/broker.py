@@ -22,7 +22,7 @@ import psutil
 from pydantic import SecretStr
 
 from hub.mqtt.address import BrokerAddress, BrokerRefused, BrokerUnreachable
-from hub.mqtt.broker_settings import ACK_WAIT_S, BrokerSettings, configuration, max_ack_pending
+from hub.mqtt.broker_settings import ACK_WAIT_S, BrokerSettings, configuration, consumer_max_ack_pending
 from hub.mqtt.connection import Connection, open_connection
 from hub.mqtt.jetstream import JetStream, JetStreamError, subjects_of
 from hub.mqtt.packets import PacketReader, connect
@@ -34,6 +34,7 @@ _PR_SET_PDEATHSIG = 1
 _HUB_USER = "wardhub"
 _PROBE_SUBJECTS = "$MQTT.msgs.wardhub.probe."
 """What `hub doctor` subscribes to in the place of the hub."""
+_PROBE_IN_FLIGHT = 1024
 _START_S = 30.0
 _STOP_S = 10.0
 _HEALTH_INTERVAL_S = 5.0
@@ -82,7 +83,12 @@ class EmbeddedBroker:
         self._on_state = on_state
         self._port = settings.port
         self._client_port = 0
-        self._subjects = subjects_of(settings.filters)
+        self._in_flight = {
+            subject: number
+            for text, number in consumer_max_ack_pending(settings.filters).items()
+            for subject in subjects_of([text])
+        }
+        """Messages in flight of each of the hub's consumers, by subject."""
         self._password = secrets.token_urlsafe(32)
         self._process: asyncio.subprocess.Process | None = None
         self._lock: IO[str] | None = None
@@ -190,14 +196,15 @@ class EmbeddedBroker:
         try:
             async with self._jetstream() as jetstream:
                 released = await jetstream.settle_consumers(
-                    lambda subject: subject in self._subjects or subject.startswith(_PROBE_SUBJECTS),
-                    ack_wait_ns=ACK_WAIT_S * 1_000_000_000,
-                    max_ack_pending=max_ack_pending(self.settings.filters),
+                    self._in_flight_of, ack_wait_ns=ACK_WAIT_S * 1_000_000_000
                 )
         except (OSError, EOFError, JetStreamError) as error:
             raise BrokerUnreachable(f"the embedded broker isn't ready: {error}") from None
         if released:
             log.info("%d messages come again, which weren't acknowledged", released)
+
+    def _in_flight_of(self, subject: str) -> int | None:
+        return _PROBE_IN_FLIGHT if subject.startswith(_PROBE_SUBJECTS) else self._in_flight.get(subject)
 
     def _jetstream(self) -> JetStream:
         return JetStream("127.0.0.1", self._client_port, user=_HUB_USER, password=self._password)

@@ -20,6 +20,7 @@ _MOST_IN_FLIGHT = 65_535
 _ENOUGH_IN_FLIGHT = 16_384
 """Messages of one subscription in flight: 160 ms at 100,000 messages a second, and eight batches."""
 _FEWEST_IN_FLIGHT = 1_024
+_MOST_TRAFFIC = (NATIVE_FILTER, "wards/v1/+/+/+/observations")
 _MAX_PENDING_BYTES = 256 << 20
 """What nats-server keeps for a connection that doesn't read. Its own 64 MiB are fewer than what may be in
 flight to a paused hub, and it closes a connection that has more."""
@@ -97,20 +98,42 @@ class BrokerSettings(BaseModel):
 
 
 def max_ack_pending(filters: Sequence[str]) -> int:
-    """Return how many messages each subscription may have in flight, so that all of them fit in one session.
+    """Return how many messages a session of these filters may have in flight, all subscriptions together.
 
-    nats-server refuses the subscription with which the sum would exceed 65,535. It makes two consumers of
-    `a/#` (for `a` and for `a/...`), so that one counts double. Raises ValueError where the filters
-    are too many.
+    nats-server takes the number for a subscription as well, and refuses the one that makes the sum exceed
+    65,535. It makes two consumers of `a/#` (for `a` and for `a/...`), so that one counts double.
+    Raises ValueError where the filters are too many.
     """
-    shares = sum(2 if text.endswith("/#") else 1 for text in filters) or 1
-    share = min(_MOST_IN_FLIGHT // shares, _ENOUGH_IN_FLIGHT)
-    if share < _FEWEST_IN_FLIGHT:
+    consumers = _consumers(filters)
+    number = min(_MOST_IN_FLIGHT // consumers, _ENOUGH_IN_FLIGHT)
+    if number < _FEWEST_IN_FLIGHT:
         raise ValueError(
-            f"{len(filters)} filters leave {share} messages in flight to each: take filters together, at most"
-            f" {_MOST_IN_FLIGHT // _FEWEST_IN_FLIGHT} (half as many that end in #)"
+            f"{len(filters)} filters leave {number} messages in flight to each: take filters together,"
+            f" at most {_MOST_IN_FLIGHT // _FEWEST_IN_FLIGHT} (half as many that end in #)"
         )
-    return share
+    return number
+
+
+def consumer_max_ack_pending(filters: Sequence[str]) -> dict[str, int]:
+    """Return how many of the session's messages each filter's consumers may have in flight.
+
+    Together they stay within `max_ack_pending`. nats-server's consumers don't know of each other: what one
+    of them hands out when the session has no room is not sent, and comes again only when `ACK_WAIT_S` has
+    passed. So many observations in flight would hold up another channel's alarm for five minutes. The
+    observations of the native format, which are most of what comes, get half.
+    """
+    whole = max_ack_pending(filters)
+    others = [text for text in filters if text not in _MOST_TRAFFIC]
+    if len(others) == len(filters):
+        return dict.fromkeys(filters, whole // _consumers(filters))
+    half = whole // 2 if others else whole
+    most = half // (len(filters) - len(others))
+    rest = half // _consumers(others)
+    return {text: most if text in _MOST_TRAFFIC else rest for text in filters}
+
+
+def _consumers(filters: Sequence[str]) -> int:
+    return sum(2 if text.endswith("/#") else 1 for text in filters) or 1
 
 
 def configuration(

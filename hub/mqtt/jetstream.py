@@ -79,12 +79,13 @@ class JetStream:
             self._checked(await self._ask(f"STREAM.UPDATE.{_STREAM}", {**config, **wanted}))
 
     async def settle_consumers(
-        self, is_ours: Callable[[str], bool], *, ack_wait_ns: int, max_ack_pending: int
+        self, max_ack_pending: Callable[[str], int | None], *, ack_wait_ns: int
     ) -> int:
         """Release what sessions that are away left unacknowledged, and bring consumers to these settings.
 
-        `is_ours` says by its subject which consumer is meant: devices that are away have some too, and
-        thousands of them would take seconds. Returns how many messages are released.
+        `max_ack_pending` says by its subject how many messages a consumer may have in flight, and None for
+        one that isn't meant: devices that are away have some too, and thousands of them would take seconds.
+        Returns how many messages are released.
 
         Consumers keep the settings that they were made with, across restarts of the broker too, so changed
         settings must be carried to them; so must a crash between the two steps below be mended.
@@ -92,11 +93,12 @@ class JetStream:
         released = 0
         short: list[dict[str, Any]] = []
         settled: list[dict[str, Any]] = []
-        wanted = {"ack_wait": ack_wait_ns, "max_ack_pending": max_ack_pending}
         for consumer in await self._consumers():
             config = consumer["config"]
-            if not is_ours(config["filter_subject"]):
+            in_flight = max_ack_pending(config["filter_subject"])
+            if in_flight is None:
                 continue
+            wanted = {"ack_wait": ack_wait_ns, "max_ack_pending": in_flight}
             if consumer["num_ack_pending"] and not consumer.get("push_bound"):
                 released += consumer["num_ack_pending"]
                 short.append({**config, "ack_wait": _SHORT_NS})

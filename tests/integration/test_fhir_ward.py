@@ -106,11 +106,15 @@ async def test_every_kind_that_the_demo_ward_produces_is_valid(tmp_path, second_
     async with demo(tmp_path) as client:
 
         async def told():
-            # An alarm takes until its delay is over; waveforms and pumps come within seconds.
+            # An alarm takes until its delay is over; waveforms, pumps and a pressure come within seconds.
             if (await client.get("/DetectedIssue?_summary=count")).status_code != 200:
                 return False  # the hub has not seen the token yet
             numbers = []
-            for path in ("/DetectedIssue", "/Flag", "/DeviceMetric", f"/Observation?code={','.join(WAVES)}"):
+            waves, pressure = (
+                f"/Observation?code={','.join(WAVES)}",
+                "/Observation?code=http://loinc.org|85354-9",
+            )
+            for path in ("/DetectedIssue", "/Flag", "/DeviceMetric", waves, pressure):
                 answer = (await client.get(path)).json()
                 numbers.append(len(answer.get("entry", ())))
             return all(numbers)

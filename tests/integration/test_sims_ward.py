@@ -37,7 +37,7 @@ async def test_a_ward_publishes_every_device_and_its_first_patient_leaves_the_li
         watcher.stop()
     summary = json.loads(done.stdout)
     assert summary["acknowledged"] == summary["published"]
-    assert summary["devices"] == 5
+    assert summary["devices"] == 7, "two monitors, a ventilator with three pumps, a pump"
     assert [truth["device"] for truth in summary["known_truth"]] == ["mon-icu-01"]
     rates = [o["values"]["heart_rate"] for o in watcher.of("wards/v1/main/icu/mon-icu-01/observations")]
     assert rates[0] < 120 < rates[-1]

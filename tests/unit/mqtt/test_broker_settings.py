@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from hub.mqtt.broker_settings import BrokerSettings, BrokerUser, configuration, max_ack_pending
+from hub.mqtt.broker_settings import (
+    BrokerSettings,
+    BrokerUser,
+    configuration,
+    consumer_max_ack_pending,
+    max_ack_pending,
+)
+from hub.mqtt.topics import NATIVE_FILTER
 
 HASH = "$2a$04$" + "a" * 53
 
@@ -18,11 +25,15 @@ def configured(**settings: Any) -> dict[str, Any]:
     return json.loads(json.dumps(config))
 
 
-@given(st.lists(st.sampled_from(["a/+", "a/b", "b/#"]), max_size=31))
+@given(st.lists(st.sampled_from(["a/+", "a/b", "b/#", NATIVE_FILTER]), max_size=31, unique=True))
 def test_the_messages_in_flight_of_all_filters_fit_in_one_session(filters: list[str]) -> None:
-    share = max_ack_pending(filters)
-    assert 1024 <= share <= 16_384
-    assert share * sum(2 if text.endswith("/#") else 1 for text in filters) <= 65_535
+    whole = max_ack_pending(filters)
+    assert 1024 <= whole <= 16_384
+    consumers = {text: 2 if text.endswith("/#") else 1 for text in filters}
+    assert whole * sum(consumers.values()) <= 65_535
+    shares = consumer_max_ack_pending(filters)
+    assert sum(shares[text] * count for text, count in consumers.items()) <= whole
+    assert all(share > 0 for share in shares.values())
 
 
 def test_too_many_filters_are_refused_with_their_number() -> None:
