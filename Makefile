@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help page demo test check bench crash fuzz docs format clean
+.PHONY: help page demo test check bench crash fuzz reports docs format clean
 
 help:
 	@echo "make demo    the whole hub with a simulated ward: broker, stores, alarms, API (DEMO_ARGS='--seconds 30')"
@@ -13,6 +13,7 @@ help:
 	@echo "make bench   speed, printed as a table and written to build/bench.json"
 	@echo "make crash   kills, outages and a full disk for minutes; writes build/crash.json"
 	@echo "make fuzz    100,000 mutated payloads for every decoder"
+	@echo "make reports load tests of a whole hospital, an hour; writes docs/reports (REPORTS='hospital-mosquitto')"
 	@echo "make docs    writes the generated reference pages"
 
 $(STAMP): pyproject.toml constraints.txt
@@ -55,6 +56,9 @@ crash: $(STAMP)
 
 fuzz: $(STAMP)
 	@$(BIN)/python -m tests.fuzz $(FUZZ_ARGS)
+
+reports: $(STAMP)
+	@$(BIN)/python -m tests.reports $(REPORTS)
 
 docs: $(STAMP)
 	$(BIN)/python docs/generate

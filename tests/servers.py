@@ -62,6 +62,11 @@ class Mosquitto:
             settings += ["persistence true", f"persistence_location {directory}/"]
         self._config.write_text("\n".join(settings) + "\n")
 
+    @property
+    def pid(self) -> int | None:
+        """Its process, while it runs."""
+        return self._process.pid if self._process and self._process.poll() is None else None
+
     def start(self) -> None:
         self._process = subprocess.Popen(
             [MOSQUITTO, "-c", str(self._config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

@@ -11,7 +11,8 @@ KEYS = [
     *("puback_p99_ms", "connect_s", "hub_rss_mb", "hub_cpu_s", "broker_rss_mb", "broker_cpu_s"),
     *("load_cpu_us_per_message", "alarm_p50_ms", "puback_p999_ms", "puback_p9999_ms", "puback_max_ms"),
     *("behind_s", "held", "reconnects", "refused", "unacknowledged_stored", "drain_s", "load_rss_mb"),
-    *("hub_rss_growth_mb", "broker_rss_growth_mb", "strange_packets", "actual_share"),
+    *("hub_rss_growth_mb", "hub_rss_late_growth_mb", "broker_rss_growth_mb", "strange_packets"),
+    "actual_share",
 ]
 """What a result has; null where it was not measured."""
 

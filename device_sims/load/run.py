@@ -3,7 +3,7 @@
 import resource
 import time
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -274,6 +274,7 @@ class LoadRun:
                 "hub_rss_mb": round(usage.rss_mb, 1),
                 "hub_cpu_s": round(usage.cpu_s, 2),
                 "hub_rss_growth_mb": round(usage.rss_mb - usage.rss_first_mb, 1),
+                "hub_rss_late_growth_mb": _late_growth_mb(outcome.seconds),
             }
         if self._brokers:
             usages = [program.usage for program in self._brokers]
@@ -291,6 +292,12 @@ class LoadRun:
 
     def _programs(self) -> list[ProgramWatch]:
         return [*self._brokers, *([self._hub] if self._hub else [])]
+
+
+def _late_growth_mb(seconds: Sequence[Second]) -> float | None:
+    """Return by how much the hub's memory grew in the second half of the test: caches are full by then."""
+    sizes = [size for second in seconds[len(seconds) // 2 :] if (size := second.hub_rss_mb) is not None]
+    return round(sizes[-1] - sizes[0], 1) if sizes else None
 
 
 def check_limits(plan: LoadPlan) -> None:
