@@ -1,9 +1,12 @@
 """The nurse station's page: files that `make page` built, served at `/`."""
 
+import mimetypes
+import os
 from os import PathLike, stat_result
 from pathlib import Path
 
 from fastapi import FastAPI
+from starlette.datastructures import Headers
 from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
@@ -35,8 +38,14 @@ class _Assets(StaticFiles):
         scope: Scope,
         status_code: int = 200,
     ) -> Response:
-        """Answer with a file."""
-        response = super().file_response(full_path, stat_result, scope, status_code)
+        """Answer with a file, compressed where it was built so and the browser takes it."""
+        packed = Path(f"{os.fspath(full_path)}.gz")
+        if packed.is_file() and "gzip" in Headers(scope=scope).get("accept-encoding", ""):
+            media_type, _ = mimetypes.guess_type(os.fspath(full_path))
+            headers = {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
+            response: Response = FileResponse(packed, headers=headers, media_type=media_type)
+        else:
+            response = super().file_response(full_path, stat_result, scope, status_code)
         response.headers.update(_KEPT)
         return response
 
