@@ -59,10 +59,24 @@ class Figures(Struct, frozen=True):
 class _Life:
     """What became of one alarm."""
 
-    __slots__ = ("acknowledged_s", "count", "ended", "passed_on", "priority", "start", "touched")
+    __slots__ = (
+        "acknowledged_s",
+        "bed",
+        "count",
+        "ended",
+        "parameter",
+        "passed_on",
+        "priority",
+        "start_ns",
+        "touched",
+        "ward",
+    )
 
     def __init__(self, start: AlarmEvent) -> None:
-        self.start = start
+        self.start_ns = start.time_ns
+        self.ward = start.ward or ""
+        self.bed = start.bed or start.alarm.device
+        self.parameter = start.alarm.parameter or start.alarm.condition
         self.priority = start.alarm.priority
         self.acknowledged_s: float | None = None
         self.touched = False
@@ -75,40 +89,59 @@ _RANKED: Final = ("information", "low", "medium", "high")
 _ACTS: Final = frozenset({"acknowledged", "audio-paused", "signal-off", "reset"})
 
 
+class Reckoning:
+    """The load of the alarms that begin among the events that it takes, in sequence."""
+
+    def __init__(self) -> None:
+        self._lives: dict[str, _Life] = {}
+
+    def take(self, event: AlarmEvent) -> None:
+        """Take one event."""
+        if event.event == "start":
+            self._lives[event.alarm.id] = _Life(event)
+        elif life := self._lives.get(event.alarm.id):
+            _follow(life, event)
+
+    def figures(self, beds: int, days: float) -> Figures:
+        """Work out the load."""
+        found = list(self._lives.values())
+        answered = sorted(life.acknowledged_s for life in found if life.acknowledged_s is not None)
+        ended = [life for life in found if life.ended]
+        alone = [life for life in ended if not life.touched]
+        a_day = len(found) / beds / days if beds and days > 0 else None
+        return Figures(
+            alarms=len(found),
+            by_priority=dict(Counter(life.priority for life in found)),
+            alarms_a_bed_a_day=None if a_day is None else round(a_day, 3),
+            acknowledged=len(answered),
+            acknowledge_median_s=round(median(answered), 3) if answered else None,
+            acknowledge_p90_s=_p90(answered),
+            ended_by_themselves=round(len(alone) / len(ended), 4) if ended else None,
+            top_beds=_top(life.bed for life in found),
+            top_parameters=_top(life.parameter for life in found),
+            floods=_floods(found),
+            chattering=sum(life.count >= CHATTER for life in found),
+            escalated_to_others=sum(life.passed_on for life in found),
+        )
+
+
 def figures(events: Iterable[AlarmEvent], beds: int, days: float) -> Figures:
     """Work out the load of the alarms that began among these events, given in sequence."""
-    lives: dict[str, _Life] = {}
+    reckoning = Reckoning()
     for event in events:
-        if event.event == "start":
-            lives[event.alarm.id] = _Life(event)
-        elif life := lives.get(event.alarm.id):
-            _follow(life, event)
-    found = list(lives.values())
-    answered = sorted(life.acknowledged_s for life in found if life.acknowledged_s is not None)
-    ended = [life for life in found if life.ended]
-    alone = [life for life in ended if not life.touched]
-    a_day = len(found) / beds / days if beds and days > 0 else None
-    return Figures(
-        alarms=len(found),
-        by_priority=dict(Counter(life.priority for life in found)),
-        alarms_a_bed_a_day=None if a_day is None else round(a_day, 3),
-        acknowledged=len(answered),
-        acknowledge_median_s=round(median(answered), 3) if answered else None,
-        acknowledge_p90_s=_p90(answered),
-        ended_by_themselves=round(len(alone) / len(ended), 4) if ended else None,
-        top_beds=_top(life.start.bed or life.start.alarm.device for life in found),
-        top_parameters=_top(life.start.alarm.parameter or life.start.alarm.condition for life in found),
-        floods=_floods(life.start for life in found),
-        chattering=sum(life.count >= CHATTER for life in found),
-        escalated_to_others=sum(life.passed_on for life in found),
-    )
+        reckoning.take(event)
+    return reckoning.figures(beds, days)
+
+
+def csv_head() -> str:
+    """Return the header of the lines that `csv_text` gives."""
+    return ",".join(_COLUMNS) + "\r\n"
 
 
 def csv_text(events: Iterable[AlarmEvent]) -> str:
-    """Return events as CSV (RFC 4180), one a line, with a header."""
+    """Return events as CSV (RFC 4180), one a line, without the header."""
     out = StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
-    writer.writerow(_COLUMNS)
     for event in events:
         alarm, signal = event.alarm, event.signal
         row = (
@@ -178,7 +211,7 @@ def _follow(life: _Life, event: AlarmEvent) -> None:
         life.touched = True
     if event.event == "acknowledged" and life.acknowledged_s is None:
         raised_ns = event.signal.raised_ns if event.signal else None
-        life.acknowledged_s = (event.time_ns - (raised_ns or life.start.time_ns)) / 1e9
+        life.acknowledged_s = (event.time_ns - (raised_ns or life.start_ns)) / 1e9
     life.ended = life.ended or event.event == "end"
 
 
@@ -197,21 +230,20 @@ def _top(names: Iterable[str]) -> list[Share]:
     return [Share(name, count, round(count / total, 4)) for name, count in ranked[:TOP]]
 
 
-def _floods(starts: Iterable[AlarmEvent]) -> int:
+def _floods(lives: Iterable[_Life]) -> int:
     """Count the times at which a ward's alarms of ten minutes became more than ten."""
     lately: dict[str, deque[int]] = {}
     flooded: set[str] = set()
     floods = 0
-    for event in starts:
-        ward = event.ward or ""
-        times = lately.setdefault(ward, deque())
-        times.append(event.time_ns)
-        while event.time_ns - times[0] > FLOOD_NS:
+    for life in lives:
+        times = lately.setdefault(life.ward, deque())
+        times.append(life.start_ns)
+        while life.start_ns - times[0] > FLOOD_NS:
             times.popleft()
         if len(times) <= FLOOD_ALARMS:
-            flooded.discard(ward)
-        elif ward not in flooded:
-            flooded.add(ward)
+            flooded.discard(life.ward)
+        elif life.ward not in flooded:
+            flooded.add(life.ward)
             floods += 1
     return floods
 

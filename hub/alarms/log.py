@@ -11,10 +11,11 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Condition, Thread
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from hub.alarms.alarm import Alarm, AlarmEvent, Happening, Signal
 from hub.alarms.backlog import Backlog
+from hub.alarms.recent import LAST, Begun, Recent
 from hub.alarms.selftest import is_canary
 from hub.failpoint import failpoint
 
@@ -24,6 +25,7 @@ _BATCH = 500
 _READ_TIMEOUT_S = 2.0
 _FIRST_RETRY_S = 0.1
 _LAST_RETRY_S = 5.0
+T = TypeVar("T")
 
 
 class LogUnavailable(Exception):  # noqa: N818 - a state of the disk, not a fault of the caller
@@ -50,8 +52,9 @@ class File(Protocol):
     def after(self, sequence: int, limit: int) -> list[AlarmEvent]: ...  # noqa: D102
     def of_alarm(self, alarm: str) -> list[AlarmEvent]: ...  # noqa: D102
     def between(self, start_ns: int, end_ns: int, after: int, limit: int) -> list[AlarmEvent]: ...  # noqa: D102
+    def begun(self, start_ns: int, end_ns: int, before: int, limit: int) -> list[Begun]: ...  # noqa: D102
     def newest(self, limit: int) -> list[AlarmEvent]: ...  # noqa: D102
-    def present(self) -> list[AlarmEvent]: ...  # noqa: D102
+    def present(self) -> list[Begun]: ...  # noqa: D102
     def trim(self, before_ns: int) -> bool: ...  # noqa: D102
     def erase(self, patient: str) -> None: ...  # noqa: D102
     def close(self, *, complete: bool) -> None: ...  # noqa: D102
@@ -79,15 +82,12 @@ class EventLog:
         self._listeners: list[Listener] = []
         self._canary_listeners: list[Listener] = []
         self._sequence = 0
-        self._told = 0
         self._trimmed = 0
         self._epochs: list[tuple[str, int]] = []
-        self._present: dict[str, AlarmEvent] = {}
         self._untold: deque[tuple[AlarmEvent, float]] = deque()
         """With the loop time at which each is told at the latest."""
-        self._recent: deque[AlarmEvent] = deque(maxlen=recent)
-        self._recent_from = 0
-        """Every told event with a higher sequence is in `_recent`."""
+        self._most_recent = recent
+        self._recent = Recent(recent)
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         """Who waits for which event to be told."""
         self._timer: asyncio.TimerHandle | None = None
@@ -112,14 +112,11 @@ class EventLog:
 
     def _load(self) -> None:
         self._file.open()
-        self._sequence = self._told = self._file.last_sequence()
+        self._sequence = self._file.last_sequence()
         self._epochs = self._file.epochs()
         self._trimmed = self._file.trimmed()
-        self._present = {event.alarm.id: event for event in self._file.present()}
-        newest = self._file.newest(self._recent.maxlen or 0)
-        self._recent.extend(newest)
-        if len(newest) == self._recent.maxlen:
-            self._recent_from = newest[0].sequence - 1
+        newest = self._file.newest(self._most_recent)
+        self._recent.load(self._sequence, newest, self._file.present())
 
     async def stop(self, timeout_s: float = 5.0) -> None:
         """Record what is left, for at most `timeout_s`, and close the file."""
@@ -190,7 +187,7 @@ class EventLog:
 
     async def told(self, sequence: int) -> bool:
         """Wait until an event has been told, 100 ms or so; return whether it is recorded by then."""
-        if self._told < sequence:
+        if self._recent.told < sequence:
             told: asyncio.Future[None] = self._loop.create_future()
             self._waiting.append((sequence, told))
             await told
@@ -202,15 +199,14 @@ class EventLog:
         Recent events come from memory and need no disk.
         """
         rows: list[AlarmEvent] = []
-        if sequence < self._recent_from:
+        if sequence < self._recent.complete_after:
             rows = await self._read(self._file.after, sequence, limit)
-        recent = [event for event in self._recent if event.sequence > sequence]
-        return self._merged(rows, recent)[: max(0, limit)]
+        return self._merged(rows, self._recent.after(sequence))[: max(0, limit)]
 
     async def of_alarm(self, alarm: str) -> list[Told]:
         """Return every told event of one alarm, in order. Raises LogUnavailable."""
         rows = await self._read(self._file.of_alarm, alarm)
-        return self._merged(rows, [event for event in self._recent if event.alarm.id == alarm])
+        return self._merged(rows, self._recent.of_alarm(alarm))
 
     async def between(self, start_ns: int, end_ns: int, after: int = 0, limit: int = 5000) -> list[Told]:
         """Return at most `limit` told events of a stretch of time with a higher sequence, in order.
@@ -218,10 +214,17 @@ class EventLog:
         Raises LogUnavailable.
         """
         rows = await self._read(self._file.between, start_ns, end_ns, after, limit)
-        recent = [e for e in self._recent if e.sequence > after and start_ns <= e.time_ns < end_ns]
-        return self._merged(rows, recent)[:limit]
+        return self._merged(rows, self._recent.between(start_ns, end_ns, after))[:limit]
 
-    async def _read(self, query: Callable[..., list[AlarmEvent]], *values: int | str) -> list[AlarmEvent]:
+    async def begun(self, start_ns: int, end_ns: int, before: int = LAST, limit: int = 500) -> list[Begun]:
+        """Return at most `limit` alarms that began within [start_ns, end_ns), the newest first, ended or not.
+
+        They began below the sequence `before`. Raises LogUnavailable.
+        """
+        rows = await self._read(self._file.begun, start_ns, end_ns, before, limit)
+        return self._recent.begun(rows, start_ns, end_ns, before)[:limit]
+
+    async def _read(self, query: Callable[..., list[T]], *values: int | str) -> list[T]:
         try:
             async with asyncio.timeout(_READ_TIMEOUT_S):
                 return await self._loop.run_in_executor(self._reader, query, *values)
@@ -230,17 +233,21 @@ class EventLog:
 
     def _merged(self, rows: list[AlarmEvent], recent: list[AlarmEvent]) -> list[Told]:
         """Return what the file and memory hold of told events, each once, in order."""
-        found = {row.sequence: row for row in rows if row.sequence <= self._told}
+        found = {row.sequence: row for row in rows if row.sequence <= self._recent.told}
         found |= {event.sequence: event for event in recent}
         return [Told(found[number], number not in self._backlog) for number in sorted(found)]
 
     def present(self) -> list[AlarmEvent]:
         """Return the newest told event of every alarm that has not ended, in sequence."""
-        return sorted(self._present.values(), key=lambda event: event.sequence)
+        return self._recent.present()
+
+    def active(self) -> list[Begun]:
+        """Return every told alarm that has not ended, the newest first. Needs no disk."""
+        return self._recent.active()
 
     def resumable(self, epoch: str, sequence: int) -> bool:
         """Tell whether a client that was told this id can go on from it with `after` and miss nothing."""
-        if not self._trimmed <= sequence <= self._told:
+        if not self._trimmed <= sequence <= self._recent.told:
             return False
         first_of_next = None
         for name, first in reversed(self._epochs):
@@ -264,10 +271,7 @@ class EventLog:
             self._erasures.append((patient, done))
             self._wake.notify()
         await done
-        self._recent = deque(
-            (event for event in self._recent if event.patient != patient), self._recent.maxlen
-        )
-        self._present = {key: event for key, event in self._present.items() if event.patient != patient}
+        self._recent.erase(patient)
 
     @property
     def epoch(self) -> str:
@@ -277,7 +281,7 @@ class EventLog:
     @property
     def last_sequence(self) -> int:
         """Sequence of the last event that was told, 0 for none."""
-        return self._told
+        return self._recent.told
 
     @property
     def failing(self) -> str | None:
@@ -318,7 +322,7 @@ class EventLog:
     def _tell(self, event: AlarmEvent, *, recorded: bool) -> None:
         passing = is_canary(event.alarm)
         if not passing:
-            self._keep(event)
+            self._recent.keep(event)
         for listener in self._canary_listeners if passing else self._listeners:
             try:
                 listener(event, recorded)
@@ -328,19 +332,9 @@ class EventLog:
         if self._waiting:
             self._let_go()
 
-    def _keep(self, event: AlarmEvent) -> None:
-        if self._recent.maxlen and len(self._recent) == self._recent.maxlen:
-            self._recent_from = self._recent[0].sequence
-        self._recent.append(event)
-        self._told = event.sequence
-        if event.event == "end":
-            self._present.pop(event.alarm.id, None)
-        else:
-            self._present[event.alarm.id] = event
-
     def _let_go(self) -> None:
         for sequence, told in self._waiting:
-            if sequence <= self._told and not told.done():
+            if sequence <= self._recent.told and not told.done():
                 told.set_result(None)
         self._waiting = [one for one in self._waiting if not one[1].done()]
 

@@ -1,7 +1,7 @@
 """The file behind the event log: SQLite, WAL, `synchronous=FULL`.
 
-One thread at a time opens, appends, trims and closes; `after`, `of_alarm` and `between` have a connection of
-their own and may run at any time beside them.
+One thread at a time opens, appends, trims and closes; `after`, `of_alarm`, `between` and `begun` have a
+connection of their own and may run at any time beside them.
 
 SQLite rather than a framed file: a commit is one fsync of the WAL either way, its recovery after a crash
 (checksummed frames, a torn tail cut off) is tested better than ours would be, and retention and "what is
@@ -13,10 +13,12 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from secrets import token_hex
+from typing import Any
 
 from msgspec import msgpack
 
 from hub.alarms.alarm import AlarmEvent
+from hub.alarms.recent import Begun
 
 LAYOUT = 1
 
@@ -43,7 +45,22 @@ INSERT INTO state VALUES (1, 0, 0);
 """
 
 _CANARY = "CREATE TABLE IF NOT EXISTS canary (only INTEGER PRIMARY KEY CHECK (only = 1), event BLOB NOT NULL)"
-_NEWEST_OF_ALARM = "sequence IN (SELECT max(sequence) FROM events GROUP BY alarm)"
+_STARTS = "CREATE INDEX IF NOT EXISTS starts ON events (sequence, time_ns) WHERE happening = 'start'"
+_PRESENT = """
+SELECT coalesce(start.sequence, newest.sequence), coalesce(start.time_ns, newest.time_ns), newest.event
+FROM events AS newest LEFT JOIN events AS start ON start.sequence =
+    (SELECT max(sequence) FROM events WHERE alarm = newest.alarm AND happening = 'start')
+WHERE newest.sequence IN (SELECT max(sequence) FROM events GROUP BY alarm) AND newest.happening != 'end'
+"""
+_BEGUN = """
+SELECT sequence, time_ns,
+    (SELECT event FROM events WHERE alarm = start.alarm ORDER BY sequence DESC LIMIT 1)
+FROM events AS start INDEXED BY starts
+WHERE happening = 'start' AND sequence < ? AND time_ns >= ? AND time_ns < ? AND NOT EXISTS
+    (SELECT 1 FROM events AS again
+     WHERE again.alarm = start.alarm AND again.sequence > start.sequence AND again.happening = 'start')
+ORDER BY sequence DESC LIMIT ?
+"""
 
 _decode = msgpack.Decoder(AlarmEvent).decode
 
@@ -93,6 +110,7 @@ class Records:
                 first = self._last(connection) + 1
                 connection.execute("INSERT INTO epochs VALUES (?, ?)", (token_hex(4), first))
             connection.execute("CREATE INDEX IF NOT EXISTS events_by_time ON events (time_ns)")
+            connection.execute(_STARTS)
             connection.execute(_CANARY)
             connection.execute("UPDATE state SET closed = 0")
 
@@ -155,12 +173,23 @@ class Records:
         where = "time_ns >= ? AND time_ns < ? AND sequence > ? ORDER BY sequence LIMIT ?"
         return self._select(where, (start_ns, end_ns, after, limit))
 
+    def begun(self, start_ns: int, end_ns: int, before: int, limit: int) -> list[Begun]:
+        """Return at most `limit` alarms that began within [start_ns, end_ns), the newest first.
+
+        They began below the sequence `before`. An alarm that began again counts from then.
+        """
+        rows = self._read(_BEGUN, (before, start_ns, end_ns, limit))
+        return [Begun(sequence, time_ns, _decode(event)) for sequence, time_ns, event in rows]
+
     def _select(self, where: str, values: tuple[int | str, ...]) -> list[AlarmEvent]:
+        rows = self._read(f"SELECT event FROM events WHERE {where}", values)  # noqa: S608 - constants
+        return [_decode(row[0]) for row in rows]
+
+    def _read(self, query: str, values: tuple[int | str, ...]) -> list[Any]:
         """Read on a connection of its own, so that it may run beside the writer."""
         address = f"{self._path.absolute().as_uri()}?mode=ro"
         with closing(sqlite3.connect(address, uri=True, isolation_level=None)) as connection:
-            rows = connection.execute(f"SELECT event FROM events WHERE {where}", values).fetchall()  # noqa: S608 - constants
-        return [_decode(row[0]) for row in rows]
+            return connection.execute(query, values).fetchall()
 
     def newest(self, limit: int) -> list[AlarmEvent]:
         """Return the newest `limit` events, in order."""
@@ -169,12 +198,10 @@ class Records:
         ).fetchall()
         return [_decode(row[0]) for row in reversed(rows)]
 
-    def present(self) -> list[AlarmEvent]:
-        """Return the newest event of every alarm that has not ended, in order."""
-        rows = self._db.execute(
-            f"SELECT event FROM events WHERE {_NEWEST_OF_ALARM} AND happening != 'end' ORDER BY sequence"  # noqa: S608 - a constant
-        )
-        return [_decode(row[0]) for row in rows]
+    def present(self) -> list[Begun]:
+        """Return every alarm that has not ended."""
+        rows = self._db.execute(_PRESENT)
+        return [Begun(sequence, time_ns, _decode(event)) for sequence, time_ns, event in rows]
 
     def erase(self, patient: str) -> None:
         """Remove every event of a patient, by surrogate id, and what is readable of it in the file."""

@@ -66,7 +66,7 @@ async def replay(
     starts = [event.alarm for event in events if event.event == "start"]
     named = Counter(f"{alarm.parameter or '-'} {alarm.condition}" for alarm in starts)
     beds = len({(one.site, one.bed or one.device) for one in devices})
-    result = figures(events, beds, (end_ns - start_ns) / DAY_NS)
+    result = await asyncio.to_thread(figures, events, beds, (end_ns - start_ns) / DAY_NS)
     return Outcome(count, result, dict(named.most_common()))
 
 

@@ -15,6 +15,7 @@ from hub.alarms.limits import LimitsInvalid
 from hub.alarms.overrides import OverrideRefused
 from hub.alarms.replay import Outcome, Replayed, replay
 from hub.alarms.rules import Override
+from hub.api import alarm_examples as examples
 from hub.api.access import has_role
 from hub.api.alarm_actions import CARERS, Alarming, Carer
 from hub.api.answers import answer, described
@@ -119,6 +120,8 @@ class ChangesQuery(Query):
 class ChangeLimits(_Body):
     """Change keys of one table; null takes a limit away."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.CHANGE]})
+
     scope: Literal["site", "ward", "patient"]
     site: str = Field(pattern=ID)
     scope_id: str = Field(pattern=ID, description="Of the site, the ward or the patient.")
@@ -139,6 +142,8 @@ class TriedTable(_Body):
 class TryLimits(_Body):
     """Limits to try out on what a ward's devices stored."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.TRY]})
+
     site: str = Field(pattern=ID)
     ward: str = Field(pattern=ID)
     start: Instant = Field(alias="from")
@@ -149,11 +154,15 @@ class TryLimits(_Body):
 class EndChange(_Body):
     """Take a change back."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"why": "oxygen given"}]})
+
     why: str = Field(min_length=1, max_length=1000)
 
 
 class Assign(_Body):
     """Assign somebody."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.ASSIGN]})
 
     site: str = Field(pattern=ID)
     ward: str = Field(pattern=ID)
@@ -167,11 +176,15 @@ class Assign(_Body):
 class Transport(_Body):
     """A device leaves its place for a while."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.TRANSPORT]})
+
     until: Instant
     why: str = Field(min_length=1, max_length=1000)
 
 
-@router.get("/limits", summary="Limits in force", **described(LimitsAnswer, 401, 422))
+@router.get(
+    "/limits", summary="Limits in force", **described(LimitsAnswer, 401, 422, example=examples.LIMITS)
+)
 async def limits(alarms: Alarming, query: Annotated[LimitsQuery, FromQuery()]) -> Response:
     """The rules as they apply to a site, ward or patient, with who changed them, why and until when."""
     changes = alarms.overrides.of(query.site, query.ward, query.patient)
@@ -179,14 +192,22 @@ async def limits(alarms: Alarming, query: Annotated[LimitsQuery, FromQuery()]) -
     return answer(LimitsAnswer(query.age_group, tables, [_change(one) for one in changes]))
 
 
-@router.get("/limits/changes", summary="Changes of limits", **described(LimitChanges, 401, 422))
+@router.get(
+    "/limits/changes",
+    summary="Changes of limits",
+    **described(LimitChanges, 401, 422, example=examples.CHANGES),
+)
 async def changes(alarms: Alarming, query: Annotated[ChangesQuery, FromQuery()]) -> Response:
     """Every change that is in force, and those that are over where asked for."""
     found = alarms.overrides.listed(with_ended=query.ended)
     return answer(LimitChanges([_change(one) for one in found]))
 
 
-@router.post("/limits/changes", summary="Change limits", **described(LimitChange, 401, 403, 404, 422))
+@router.post(
+    "/limits/changes",
+    summary="Change limits",
+    **described(LimitChange, 401, 403, 404, 422, example=examples.CHANGED),
+)
 async def change(hub: Hub, alarms: Alarming, keeper: Keeper, body: ChangeLimits) -> Response:
     """Change limits. What would switch an alarm off needs an end; nurses change a patient's limits only."""
     if body.scope != "patient" and keeper.role == "nurse":
@@ -222,7 +243,7 @@ async def change(hub: Hub, alarms: Alarming, keeper: Keeper, body: ChangeLimits)
 @router.post(
     "/limits/changes/{change_id}/end",
     summary="Take a change of limits back",
-    **described(LimitChange, 401, 403, 404, 422),
+    **described(LimitChange, 401, 403, 404, 422, example=examples.CHANGE_ENDED),
 )
 async def end_change(
     hub: Hub, alarms: Alarming, keeper: Keeper, change_id: ChangeId, body: EndChange
@@ -241,7 +262,7 @@ _replaying = asyncio.Lock()
 @router.post(
     "/alarms/replay",
     summary="Try limits out",
-    **described(ReplayedAlarms, 401, 403, 409, 422, 503),
+    **described(ReplayedAlarms, 401, 403, 409, 422, 503, example=examples.TRIED),
 )
 async def replay_limits(hub: Hub, alarms: Alarming, keeper: Keeper, body: TryLimits) -> Response:
     """How many alarms other limits would have made of the stored readings of a ward, beside those in force.
@@ -291,13 +312,15 @@ async def replay_limits(hub: Hub, alarms: Alarming, keeper: Keeper, body: TryLim
     return answer(ReplayedAlarms(*outcomes))
 
 
-@router.get("/assignments", summary="Who is where", **described(Shifts, 401, 422))
+@router.get("/assignments", summary="Who is where", **described(Shifts, 401, 422, example=examples.SHIFTS))
 async def assignments(hub: Hub, alarms: Alarming) -> Response:
     """The shifts that are on or to come."""
     return answer(Shifts([_shift(one) for one in alarms.assignments.listed(hub.now_ns())]))
 
 
-@router.post("/assignments", summary="Assign somebody", **described(Shift, 401, 403, 422))
+@router.post(
+    "/assignments", summary="Assign somebody", **described(Shift, 401, 403, 422, example=examples.SHIFT)
+)
 async def assign(hub: Hub, alarms: Alarming, carer: Carer, body: Assign) -> Response:
     """Put somebody in charge of a bed or a ward for a shift."""
     assignment = Assignment(
@@ -336,7 +359,7 @@ async def unassign(alarms: Alarming, carer: Carer, assignment: ChangeId) -> Resp
 @router.post(
     "/devices/{site}/{device}/transport",
     summary="Begin a transport",
-    **described(TransportAnswer, 401, 403, 404, 422),
+    **described(TransportAnswer, 401, 403, 404, 422, example=examples.IN_TRANSPORT),
 )
 async def transport(
     hub: Hub, alarms: Alarming, carer: Carer, site: Id, device: Id, body: Transport

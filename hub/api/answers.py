@@ -160,11 +160,13 @@ class Windows(Struct, frozen=True):
 
 
 class Alarms(Struct, frozen=True):
-    """The alarms that are present."""
+    """Alarms, the newest first."""
 
     alarms: list[ToldAlarm]
     last_event_id: str
     """Open the stream with it to miss nothing that happens after this answer."""
+    next: int | None
+    """Give it as `cursor` for older ones; null at the end."""
 
 
 class AlarmEvents(Struct, frozen=True):

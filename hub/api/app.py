@@ -4,11 +4,13 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import iter_route_contexts
 from msgspec import Struct, json
 
 from hub import __version__
 from hub.api import (
     alarm_actions,
+    alarm_load,
     alarm_rules,
     alarms,
     answers,
@@ -55,8 +57,8 @@ _TAGS = [
 ]
 
 _SHAPES: list[type[Struct]] = [
-    alarm_actions.AlarmHistory,
-    alarm_actions.AlarmLoad,
+    alarms.AlarmHistory,
+    alarm_load.AlarmLoad,
     alarm_rules.LimitChange,
     alarm_rules.LimitChanges,
     alarm_rules.LimitsAnswer,
@@ -113,9 +115,23 @@ class Api(FastAPI):
                 license_info=self.license_info,
             )
             _, shapes = json.schema_components(_SHAPES, ref_template="#/components/schemas/{name}")
+            self._whole_examples(document)
             document.setdefault("components", {}).setdefault("schemas", {}).update(shapes)
             self.openapi_schema = document
         return self.openapi_schema
+
+    def _whole_examples(self, document: dict[str, Any]) -> None:
+        """Put the examples of answers in again: FastAPI leaves out what is null in them."""
+        for route in iter_route_contexts(self.routes):
+            if route.path not in document["paths"]:
+                continue
+            for method in route.methods or ():
+                operation = document["paths"][route.path].get(method.lower(), {})
+                for status, response in route.responses.items():
+                    for media, content in response.get("content", {}).items():
+                        if "example" in content:
+                            told = operation["responses"][str(status)]["content"][media]
+                            told["example"] = content["example"]
 
 
 def create_api(
@@ -154,6 +170,7 @@ def create_api(
         devices,
         onboarding,
         trends,
+        alarm_load,
         alarms,
         alarm_actions,
         alarm_rules,

@@ -16,6 +16,7 @@ _EXPECTED = "expected RFC 3339 with a zone, for instance 2026-11-24T02:43:12Z (i
 ID = r"^[A-Za-z0-9_-]{1,64}$"
 Id = Annotated[str, Path(pattern=ID)]
 """A site, ward, bed, device or patient in a path."""
+AlarmId = Annotated[str, Path(pattern=r"^al-[0-9a-f]{1,32}$", examples=["al-5d1b0c2f9a7e4386"])]
 QueryId = Annotated[str, Field(pattern=ID)]
 
 

@@ -78,6 +78,12 @@ def missing(what: str) -> Problem:
     return Problem(404, "not-found", what)
 
 
+def log_unavailable() -> Problem:
+    """Return the problem of old alarm events on a disk that is stuck or fails."""
+    detail = "old events can't be read from the disk now; new alarms are told as ever, try again later"
+    return Problem(503, "log-unavailable", detail, headers={"Retry-After": "5"})
+
+
 def install(api: FastAPI) -> None:
     """Let every error leave the application as problem details."""
     api.add_exception_handler(HTTPException, _http)

@@ -15,6 +15,7 @@ from hub.alarms.charts import Charted, ChartRefused
 from hub.alarms.early_warning import AGAIN_NS, RECENT_NS, Assessment
 from hub.alarms.news2 import SCORED
 from hub.alarms.score_log import PAGE, ScoreLog
+from hub.api import alarm_examples as examples
 from hub.api.access import Known
 from hub.api.alarm_actions import Alarming, Carer
 from hub.api.answers import answer, described
@@ -105,7 +106,9 @@ class Chart(BaseModel):
     values: dict[str, float | bool | str] = Field(min_length=1, max_length=10)
 
 
-@router.get("/news2", summary="NEWS2 of every bed", **described(BedScores, 401, 422, 503))
+@router.get(
+    "/news2", summary="NEWS2 of every bed", **described(BedScores, 401, 422, 503, example=examples.BED_SCORES)
+)
 async def scores(hub: Hub, alarms: Alarming, query: Annotated[InScope, FromQuery()]) -> Response:
     """The newest score of each patient with its trend; `/patients/{patient}/news2` has parts and history."""
     found = []
@@ -119,7 +122,9 @@ async def scores(hub: Hub, alarms: Alarming, query: Annotated[InScope, FromQuery
     return answer(BedScores(found))
 
 
-@router.get("/patients/{patient}/news2", summary="NEWS2", **described(Scores, 401, 422, 503))
+@router.get(
+    "/patients/{patient}/news2", summary="NEWS2", **described(Scores, 401, 422, 503, example=examples.SCORES)
+)
 async def news2(
     hub: Hub,
     alarms: Alarming,
@@ -146,7 +151,11 @@ async def news2(
     )
 
 
-@router.post("/patients/{patient}/charted", summary="Chart values", **described(Scores, 401, 403, 404, 422))
+@router.post(
+    "/patients/{patient}/charted",
+    summary="Chart values",
+    **described(Scores, 401, 403, 404, 422, example=examples.SCORES),
+)
 async def chart(hub: Hub, alarms: Alarming, carer: Carer, patient: Id, body: Chart) -> Response:
     """Enter what no device measures: oxygen, consciousness, or any other input of the score."""
     await hub.registry.patient(patient)

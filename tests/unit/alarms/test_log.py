@@ -421,3 +421,54 @@ async def test_the_erasure_of_a_patient_leaves_no_event_of_theirs_in_memory_or_f
     await log.stop()
     for file in tmp_path.iterdir():
         assert b"pt-erased" not in file.read_bytes()
+
+
+def shown(found):
+    return [(one.sequence, one.newest.alarm.id, one.newest.event) for one in found]
+
+
+@pytest.mark.parametrize("recent", [1, 3, 100])
+async def test_alarms_are_listed_by_when_they_began_wherever_their_events_are(opened, recent):
+    log, _ = await opened(recent=recent)
+    for number in range(1, 6):
+        start(log, number)
+    end(log, 2)
+    log.record("acknowledged", 9, alarm(3), patient="pt-1")
+    await log.told(7)
+    every = [
+        (5, "al-5", "start"),
+        (4, "al-4", "start"),
+        (3, "al-3", "acknowledged"),
+        (2, "al-2", "end"),
+        (1, "al-1", "start"),
+    ]
+    assert shown(await log.begun(0, 100)) == every
+    assert shown(await log.begun(2, 5)) == every[1:4]
+    assert shown(await log.begun(0, 100, limit=2)) == every[:2]
+    assert shown(await log.begun(0, 100, before=4, limit=2)) == every[2:4]
+    assert shown(log.active()) == [*every[:3], every[4]]
+
+
+async def test_what_is_active_is_known_by_its_beginning_after_a_restart_too(opened):
+    log, _ = await opened()
+    start(log, 1)
+    start(log, 2)
+    log.record("acknowledged", 9, alarm(1), patient="pt-1")
+    await log.told(3)
+    before = log.active()
+    await log.stop()
+    again, _ = await opened()
+    assert again.active() == before
+    assert shown(before) == [(2, "al-2", "start"), (1, "al-1", "acknowledged")]
+
+
+@pytest.mark.parametrize("recent", [1, 3, 100])
+async def test_an_alarm_that_began_again_is_listed_once_from_then(opened, recent):
+    log, _ = await opened(recent=recent)
+    start(log, 1)
+    end(log, 1)
+    log.record("start", 5, alarm(1), patient="pt-1")
+    start(log, 2)
+    await log.told(4)
+    assert shown(await log.begun(0, 100)) == [(4, "al-2", "start"), (3, "al-1", "start")]
+    assert await log.begun(0, 2) == []

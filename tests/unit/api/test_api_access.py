@@ -2,6 +2,7 @@ import pytest
 
 from hub.api import (
     alarm_actions,
+    alarm_load,
     alarm_rules,
     alarms,
     devices,
@@ -42,6 +43,7 @@ def operations(api):
 def test_the_document_lists_every_route(api):
     parts = (
         alarm_actions,
+        alarm_load,
         alarm_rules,
         alarms,
         devices,

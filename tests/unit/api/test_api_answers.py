@@ -247,7 +247,7 @@ async def test_present_alarms_can_be_filtered(hospital, get):
     async def alarms(**params):
         return [one["id"] for one in (await get("/api/v1/alarms", params=params))["alarms"]]
 
-    assert await alarms() == ["al-1", "al-2", "al-3"]
+    assert await alarms() == ["al-3", "al-2", "al-1"]
     assert await alarms(site="main", ward="west") == ["al-2"]
     assert await alarms(bed="icu-01", kind="physiological") == ["al-1"]
     assert await alarms(priority="low") == ["al-2"]
