@@ -52,8 +52,12 @@ class Bedside:
                 self._conditions.device_raised(raiser, alarm, alarm.received_ns)
         for waveform in batch.waveforms:
             self._live.waveform(waveform)
-        if batch.sightings and self._whereabouts is not None:
-            self._whereabouts.take(batch.sightings, batch.received_ns)
+        if batch.sightings:
+            # What a gateway hears is all that it ever sends.
+            for site, gateway in {(sighting.site, sighting.gateway) for sighting in batch.sightings}:
+                self._is_heard(site, gateway, batch.received_ns, broker)
+            if self._whereabouts is not None:
+                self._whereabouts.take(batch.sightings, batch.received_ns)
         for device, topic, refused in taken.rejecting:
             device.rejected_ns = batch.received_ns
             self._tell_rejects(device, topic, refused)
@@ -73,6 +77,11 @@ class Bedside:
         if device.state == "offline" and reading.time_ns > device.state_ns:
             device.state = None  # it lives, whatever its last will said
             self._conditions.technical(device, "device_offline", False, "", received_ns)
+
+    def _is_heard(self, site: str, name: str, received_ns: int, broker: str) -> None:
+        device = self._roster.find(site, name)
+        if device is not None:
+            device.received_ns, device.broker = received_ns, broker
 
     def _follow_status(self, status: DeviceStatus, broker: str) -> None:
         device = self._roster.find(status.site, status.device)

@@ -59,13 +59,13 @@ class Gateway:
         return [] if self._minew else [self._native.status(at_ms, "offline")]
 
     def tick(self, t_s: float, at_ms: int) -> list[Publication]:
-        """Report the beacons heard: those of the room, and now and then one from the next."""
+        """Report the beacons heard, of the room and now and then one of the next; where none is, that it lives."""
         heard = [(beacon.mac, self._rssi(beacon, t_s)) for beacon in self._beacons]
         known = [(mac, rssi) for mac, rssi in heard if rssi is not None]
         if self._minew:
             return [self._array(known, at_ms)]
         if not known:
-            return []
+            return [self._native.status(at_ms, "online")]
         sightings = [{"beacon": mac, "rssi": rssi, "tx_power": -59} for mac, rssi in known]
         return [self._native.publication("sightings", at_ms, {"sightings": sightings})]
 

@@ -32,6 +32,23 @@ async def test_alarms_and_live_values_wait_for_no_journal_and_nothing_is_acknowl
     assert parts.line.counts.durable == 1
 
 
+async def test_a_gateway_that_tells_of_beacons_alone_is_heard_and_not_silent():
+    parts = Parts()
+    birth = Message(topic("gw-1", "status"), b'{"state":"online","interval_s":2}')
+    parts.line.receive(parts.session.deliver(birth), "a broker")
+    for second in range(0, 60, 2):
+        heard = b'{"seq":%d,"sightings":[{"beacon":"AC233F000001","rssi":-60}]}' % second
+        at_ns = NOW + second * SECOND
+        message = Message(topic("gw-1", "sightings"), heard, second + 1)
+        parts.line.receive(parts.session.deliver(message, at_ns=at_ns), "a broker")
+        parts.conditions.tick([parts.device("gw-1")], at_ns, {"a broker": NOW})
+    assert parts.device("gw-1").received_ns == at_ns
+    assert parts.told == []
+    silent_ns = at_ns + 3600 * SECOND
+    parts.conditions.tick([parts.device("gw-1")], silent_ns, {"a broker": NOW})
+    assert parts.told == [("start", "gw-1", "device_silent")]
+
+
 async def test_deliveries_are_acknowledged_in_the_order_in_which_they_came():
     parts = Parts()
     parts.journal.stick()

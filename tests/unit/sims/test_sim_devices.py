@@ -135,6 +135,13 @@ def test_a_gateway_hears_the_beacons_of_its_room_stronger_than_of_the_next() -> 
     assert min(heard["AC233F000001"]) > max(heard["AC233F000002"])
 
 
+def test_a_gateway_that_hears_no_beacon_still_says_that_it_lives() -> None:
+    gateway = Gateway("main", "icu", "gw", "a", [Beacon("AC233F000001", lambda _t: "")])
+    (said,) = gateway.tick(0, NOW)
+    assert said.topic.endswith("/status")
+    assert json.loads(said.payload)["state"] == "online"
+
+
 def test_a_minew_gateway_sends_its_own_record_first() -> None:
     gateway = Gateway("main", "icu", "gw", "a", [Beacon("AC233F000001", lambda _t: "a")], minew=True)
     (said,) = gateway.tick(0, NOW)
