@@ -59,7 +59,7 @@ class Gateway:
         return [] if self._minew else [self._native.status(at_ms, "offline")]
 
     def tick(self, t_s: float, at_ms: int) -> list[Publication]:
-        """Report the beacons heard, of the room and now and then one of the next; where none is, that it lives."""
+        """Report the beacons heard: of the room, now and then of the next. Where none is: that it lives."""
         heard = [(beacon.mac, self._rssi(beacon, t_s)) for beacon in self._beacons]
         known = [(mac, rssi) for mac, rssi in heard if rssi is not None]
         if self._minew:
