@@ -1,6 +1,7 @@
 """A device of the tests: speaks for one that the ward file knows, over a connection of its own."""
 
 import json
+import time
 import uuid
 from urllib.parse import urlsplit
 
@@ -22,6 +23,15 @@ class Device:
     def alarm(self, condition: str, state: str, priority: str = "high", text: str = "", **more) -> None:
         alarm = {"condition": condition, "state": state, "priority": priority, "text": text, **more}
         self._send("alarms", {"alarms": [alarm]})
+
+    def hears(self, beacon: str, rssi: int) -> None:
+        """Tell, as a gateway, how strongly a beacon is heard; dBm."""
+        self._send("sightings", {"sightings": [{"beacon": beacon, "rssi": rssi, "tx_power": -59}]})
+
+    def curve(self, waveform: str, rate: int, samples: list[int]) -> None:
+        """Send a piece of a waveform; `rate` in samples a second."""
+        now_ms = round(time.time() * 1000)
+        self._send("waveforms", {"time": now_ms, "waveform": waveform, "rate": rate, "samples": samples})
 
     def _send(self, channel: str, payload: object) -> None:
         sent = self._client.publish(f"{self._topic}/{channel}", json.dumps(payload), qos=1)

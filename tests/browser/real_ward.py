@@ -35,12 +35,12 @@ MEASURED = ROOT / "build" / "browser.json"
 class Ward:
     """`hub demo` in processes of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, beds: int = BEDS) -> None:
         self.folder = folder
         self._log = folder / "demo.log"
         # No colours and no progress bars, whatever the terminal.
         environment = {**os.environ, "TERM": "dumb", "NO_COLOR": "1"}
-        command = [sys.executable, "-m", "hub.cli", "demo", "--beds", str(BEDS), "--port", "0"]
+        command = [sys.executable, "-m", "hub.cli", "demo", "--beds", str(beds), "--port", "0"]
         command += ["--mqtt-port", "0", "--data-dir", str(folder / "data")]
         with self._log.open("w") as log:
             self._process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=log, stdout=log)
@@ -81,6 +81,11 @@ class Ward:
             [*command, "--role", role], capture_output=True, text=True, cwd=ROOT, env=environment, check=True
         )
         return made.stdout.strip()
+
+    @property
+    def pid(self) -> int:
+        """Process id of the hub."""
+        return self._process.pid
 
     def simulators(self) -> psutil.Process:
         """The process that simulates the devices."""
