@@ -48,6 +48,7 @@ class _Gathered:
             mine.device_alarms += other.device_alarms
             mine.sightings += other.sightings
             mine.rejections += other.rejections
+            mine.zone_changes += other.zone_changes
             self.taken.devices += taken.devices
         self.deliveries.append(delivery)
         self.messages += len(delivery.messages)

@@ -37,7 +37,7 @@ from hub.devices.sparkplug import rebirth_command
 from hub.diagnostics import Diagnostics
 from hub.duplicates import Duplicates
 from hub.housekeeping import Housekeeping
-from hub.intake import Intake, Taken
+from hub.intake import Intake, Taken, empty_batch
 from hub.journal import Journal, JournalState
 from hub.knocks import Knocks
 from hub.live import Live
@@ -371,7 +371,9 @@ class Hub:
         while rows := await self.journal.read(after):
             for _, batch in rows:
                 resumption.batch(batch)
+                self.whereabouts.resume(batch)
             after = rows[-1][0]
+        self.whereabouts.resumed(self.now_ns())
 
     # What the line and the parts call.
 
@@ -456,8 +458,16 @@ class Hub:
         self.alarms.tick(self.brokers.devices(), self.brokers.listening)
         self.diagnostics.flush(now_ns)
         self.whereabouts.tick(now_ns)
+        self._keep_whereabouts(now_ns)
         for group, node in self.births.requests(now_ns):
             self._publish(f"spBv1.0/{group}/NCMD/{node}", rebirth_command(now_ns // 1_000_000))
+
+    def _keep_whereabouts(self, now_ns: int) -> None:
+        """Journal changes of zone that no message takes along: those that time brought."""
+        if self.journal.state == "ok" and (changes := self.whereabouts.unkept()):
+            batch = empty_batch(now_ns)
+            batch.zone_changes = changes
+            self.journal.append(batch)
 
     async def _follow_registry(self) -> None:
         await self.registry.follow()

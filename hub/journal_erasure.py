@@ -7,9 +7,10 @@ from typing import TypeVar
 from msgspec import msgpack
 
 from hub.journal_file import READERS
-from hub.model import Batch, DeviceAlarm, DeviceStatus, Reading, Sighting, Waveform
+from hub.journal_writer import count_items
+from hub.model import Batch, DeviceAlarm, DeviceStatus, Reading, Sighting, Waveform, ZoneChange
 
-Item = TypeVar("Item", Reading, Waveform, DeviceAlarm, DeviceStatus)
+Item = TypeVar("Item", Reading, Waveform, DeviceAlarm, DeviceStatus, ZoneChange)
 
 
 def erase(db: sqlite3.Connection, site: str, device: str, start_ns: int, end_ns: int) -> None:
@@ -56,7 +57,9 @@ def _erase_batch(batch: Batch, site: str, device: str, start_ns: int, end_ns: in
         return [
             item
             for item in items
-            if (item.site, item.gateway) != (site, device) or not start_ns <= item.time_ns < end_ns
+            if item.site != site
+            or device not in (item.gateway, item.beacon)
+            or not start_ns <= item.time_ns < end_ns
         ]
 
     kept = (
@@ -65,12 +68,15 @@ def _erase_batch(batch: Batch, site: str, device: str, start_ns: int, end_ns: in
         others(batch.statuses),
         others(batch.device_alarms),
         other_sightings(batch.sightings),
+        others(batch.zone_changes),
     )
-    before = _count(batch)
-    batch.readings, batch.waveforms, batch.statuses, batch.device_alarms, batch.sightings = kept
-    return _count(batch) != before
-
-
-def _count(batch: Batch) -> int:
-    of_devices = len(batch.readings) + len(batch.waveforms) + len(batch.statuses) + len(batch.device_alarms)
-    return of_devices + len(batch.sightings)
+    before = count_items(batch)
+    (
+        batch.readings,
+        batch.waveforms,
+        batch.statuses,
+        batch.device_alarms,
+        batch.sightings,
+        batch.zone_changes,
+    ) = kept
+    return count_items(batch) != before

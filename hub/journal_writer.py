@@ -134,7 +134,7 @@ class Writer:
             if items:
                 without = Batch(
                     batch.version, batch.received_ns, batch.readings, batch.waveforms, batch.statuses,
-                    batch.device_alarms, batch.sightings, [],
+                    batch.device_alarms, batch.sightings, [], batch.zone_changes,
                 )  # fmt: skip
                 encoded = self._encoder.encode(without)
             raw = self._encoder.encode([(m.topic, m.payload) for m in item.raw]) if item.raw else b""
@@ -248,6 +248,7 @@ def count_items(batch: Batch) -> int:
         + len(batch.statuses)
         + len(batch.device_alarms)
         + len(batch.sightings)
+        + len(batch.zone_changes)
     )
 
 

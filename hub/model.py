@@ -132,6 +132,19 @@ class Sighting(Struct, frozen=True, array_like=True, gc=False):
     """Per cent."""
 
 
+class ZoneChange(Struct, frozen=True, array_like=True, gc=False):
+    """A beacon came into a zone, or out of every gateway's hearing: what its history is made of."""
+
+    site: str
+    device: str
+    """The beacon."""
+    time_ns: int
+    received_ns: int
+    change: Literal["entered", "lost", "away"]
+    zone: str | None = None
+    """entered: the zone. lost: the zone of before. away: None."""
+
+
 class Rejection(Struct, frozen=True, array_like=True, gc=False):
     """What of a message could not be used, and why. Kept, counted, told to the device, replayable."""
 
@@ -158,3 +171,5 @@ class Batch(Struct, array_like=True):
     device_alarms: list[DeviceAlarm]
     sightings: list[Sighting]
     rejections: list[Rejection]
+    zone_changes: list[ZoneChange] = []
+    """Last, and none by default: a hub that knows nothing of them reads the rows, too."""

@@ -63,6 +63,7 @@ class Line:
         self._acknowledgement = Acknowledgement(
             journal, self._durable, max_pending=max_pending, keep_raw=keep_raw
         )
+        self._whereabouts = whereabouts
         self._on_told = on_told
         self._on_durable = on_durable
         self._now_ns = now_ns
@@ -75,6 +76,8 @@ class Line:
         failpoint("line:told")
         self._on_told((self._now_ns() - delivery.received_ns) / SECOND_NS)
         self._count(taken, len(delivery.messages))
+        if self._whereabouts is not None:
+            taken.batch.zone_changes += self._whereabouts.unkept()  # also what the live lane and time brought
         self._acknowledgement.owe(delivery, taken)  # journal, then acknowledge
 
     def receive_live(self, delivery: Delivery, broker: str = "") -> None:

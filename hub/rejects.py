@@ -5,7 +5,17 @@ from collections.abc import Sequence
 
 from msgspec import Struct, msgpack
 
-from hub.model import FORMAT_VERSION, Batch, DeviceAlarm, DeviceStatus, Message, Reading, Rejection, Waveform
+from hub.model import (
+    FORMAT_VERSION,
+    Batch,
+    DeviceAlarm,
+    DeviceStatus,
+    Message,
+    Reading,
+    Rejection,
+    Waveform,
+    ZoneChange,
+)
 
 STORE_TOPIC = "$store/"
 """Topic prefix of what a store refused: its payload is an encoded Batch, not a device's message."""
@@ -37,8 +47,9 @@ def refused(store: str, batch: Batch, reason: str, received_ns: int) -> Rejectio
     `batch` holds one item; site and device are taken from it.
     """
     site = device = None
-    of_devices: list[Reading | Waveform | DeviceStatus | DeviceAlarm] = []
+    of_devices: list[Reading | Waveform | DeviceStatus | DeviceAlarm | ZoneChange] = []
     of_devices += [*batch.readings, *batch.waveforms, *batch.statuses, *batch.device_alarms]
+    of_devices += batch.zone_changes
     for item in of_devices:
         site, device = item.site, item.device
     for sighting in batch.sightings:

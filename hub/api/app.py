@@ -87,6 +87,8 @@ _SHAPES: list[type[Struct]] = [
     onboarding.KnockAnswer,
     locations.LocationAnswer,
     locations.Locations,
+    locations.LocationHistory,
+    locations.ZoneStay,
     Bed,
     ProblemDetails,
     rooms.Plan,

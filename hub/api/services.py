@@ -23,6 +23,7 @@ from hub.ward.model import (
     DeviceEntry,
     DevicePeriod,
     PatientEntry,
+    Period,
     Placement,
     WardEntry,
 )
@@ -119,6 +120,9 @@ class WardRegistry(Protocol):
 
     async def patient(self, patient: str) -> PatientEntry:
         """Return one patient. Raises NotInRegistry."""
+
+    async def placements(self, site: str, device: str, start_ns: int, end_ns: int) -> list[Period]:
+        """Return where one device was and whose its readings are, within [start_ns, end_ns)."""
 
     async def device_periods_of_patient(self, patient: str, start_ns: int, end_ns: int) -> list[DevicePeriod]:
         """Return when which devices read this patient, within [start_ns, end_ns)."""

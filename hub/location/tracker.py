@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from msgspec import Struct
 
 from hub.location.zone import Change, Track, Tuning, see
-from hub.model import Sighting
+from hub.model import Sighting, ZoneChange
 
 MAX_BEACONS = 100_000
 """Beacons followed; beyond it a new one is not: phones of visitors are beacons too."""
@@ -57,6 +57,7 @@ class Tracker:
         self._zone_of = zone_of
         self._is_known = is_known
         self._tracks: dict[Key, Track] = {}
+        self._listening_ns = 0
         self.unplaced = 0
         """Sightings of gateways that are in no zone."""
         self.not_followed = 0
@@ -92,7 +93,7 @@ class Tracker:
         moved: list[Moved] = []
         stale_ns, away_ns = self.tuning.stale_ns, self.tuning.away_ns
         for (site, beacon), track in self._tracks.items():
-            silent_ns = now_ns - track.time_ns
+            silent_ns = now_ns - max(track.time_ns, self._listening_ns)
             if silent_ns < stale_ns:
                 continue
             if track.zone is not None:
@@ -103,6 +104,31 @@ class Tracker:
                 track.away = True
                 moved.append(Moved(site, beacon, "away", None, now_ns))
         return moved
+
+    def restore(self, change: ZoneChange) -> None:
+        """Take up a change of before the hub's restart; they must come oldest first."""
+        key = (change.site, change.device)
+        track = self._tracks.get(key) or self._new(*key)
+        if track is None:
+            return
+        entered = change.change == "entered"
+        track.zone = change.zone if entered else None
+        track.last_zone = change.zone or track.last_zone
+        track.away = change.change == "away"
+        if change.change != "away":  # then it had been lost for a while
+            track.since_ns = change.time_ns
+        if entered:
+            track.time_ns = max(track.time_ns, change.time_ns)
+
+    def heard(self, sighting: Sighting) -> None:
+        """Note that a beacon whose change was restored was heard before the restart."""
+        track = self._tracks.get((sighting.site, sighting.beacon))
+        if track is not None:
+            track.time_ns = max(track.time_ns, sighting.time_ns)
+
+    def resumed(self, now_ns: int) -> None:
+        """Listen again from now on: that nobody was heard before says nothing."""
+        self._listening_ns = now_ns
 
     def forget(self, beacon: Key) -> None:
         """Follow a beacon no more."""

@@ -5,7 +5,9 @@ A patient's beacon in a forbidden zone is `wandering`, until it is seen elsewher
 patient's by its strength: a person places it, on the patient or at a bed, as any device.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from typing import Final
 
 from msgspec import Struct
 
@@ -14,8 +16,13 @@ from hub.device import Device
 from hub.location.places import Owner, Places, canonical
 from hub.location.tracker import Moved, Position, Tracker
 from hub.location.zone import Tuning
-from hub.model import Priority, Sighting
+from hub.model import Batch, Priority, Sighting, ZoneChange
 from hub.ward.model import Placement
+
+KEPT_OF: Final = ("patient", "asset")
+"""Whose changes of zone are kept. Where a nurse or a visitor with a phone went is nobody's business."""
+_UNKEPT: Final = 100_000
+"""Changes that wait for the journal while its disk is full; beyond it the oldest are not kept."""
 
 
 class Whereabout(Struct, frozen=True):
@@ -57,6 +64,7 @@ class Whereabouts:
         self._tell = tell
         self._backlog_ns = backlog_ns
         self.tracker = Tracker(self._zone_of, tuning=tuning)
+        self._unkept: deque[ZoneChange] = deque(maxlen=_UNKEPT)
 
     def settle(self, places: Places) -> None:
         """Take over zones, gateways and owners."""
@@ -72,19 +80,34 @@ class Whereabouts:
         """Judge what only the passing of time decides: beacons that nobody hears."""
         self._follow(self.tracker.tick(now_ns), now_ns)
 
+    def unkept(self) -> list[ZoneChange]:
+        """Hand over the changes since the last call, to be kept: those of patients' beacons and assets."""
+        changes = list(self._unkept)
+        self._unkept.clear()
+        return changes
+
+    def resume(self, batch: Batch) -> None:
+        """Take up what the journal kept before a restart; batches must come oldest first."""
+        for change in batch.zone_changes:
+            self.tracker.restore(change)
+        for sighting in batch.sightings:
+            self.tracker.heard(sighting)
+
+    def resumed(self, now_ns: int) -> None:
+        """Begin to listen: from now on silence means something."""
+        self.tracker.resumed(now_ns)
+
     def everyone(self) -> Iterator[Whereabout]:
-        """Return every beacon that was heard since the hub started."""
-        return (self._about(position) for position in self.tracker.positions())
+        """Return every beacon that was heard since the hub started, or was taken up from before."""
+        return (self.about(position) for position in self.tracker.positions())
 
     def of(self, site: str, beacon: str) -> Whereabout | None:
         """Return where one beacon is; None for one that was never heard."""
         position = self.tracker.position(site, beacon) or self.tracker.position(site, canonical(beacon))
-        return None if position is None else self._about(position)
+        return None if position is None else self.about(position)
 
-    def _zone_of(self, site: str, gateway: str) -> str | None:
-        return self.places.zone_of(site, gateway)
-
-    def _about(self, position: Position) -> Whereabout:
+    def about(self, position: Position) -> Whereabout:
+        """Return a position with whose it is and what its zone is called."""
         owner = self.places.owner(position.site, position.beacon)
         placement = self._placement(position.site, position.beacon)
         if owner.kind == "unknown" and (placement.patient or placement.bed):
@@ -102,14 +125,24 @@ class Whereabouts:
             ward,
         )
 
+    def _zone_of(self, site: str, gateway: str) -> str | None:
+        return self.places.zone_of(site, gateway)
+
     def _follow(self, moved: Iterable[Moved], now_ns: int) -> None:
         for change in moved:
             position = self.tracker.position(change.site, change.beacon)
             if position is None:
                 continue
-            about = self._about(position)
+            about = self.about(position)
             self._tell(change, about)
+            self._keep(change, about, now_ns)
             self._judge(change, about, now_ns)
+
+    def _keep(self, moved: Moved, about: Whereabout, now_ns: int) -> None:
+        if moved.change != "left" and about.owner.kind in KEPT_OF:  # what is left is told by where it goes
+            self._unkept.append(
+                ZoneChange(moved.site, moved.beacon, moved.time_ns, now_ns, moved.change, moved.zone)
+            )
 
     def _judge(self, change: Moved, about: Whereabout, now_ns: int) -> None:
         if about.owner.kind == "patient":

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import numpy as np
 from msgspec import json
 
-from hub.model import DeviceAlarm, DeviceStatus, Quality, Reading, Sighting, Value, Waveform
+from hub.model import DeviceAlarm, DeviceStatus, Quality, Reading, Sighting, Value, Waveform, ZoneChange
 from hub.stores.samples import pack
 from hub.stores.store import StoreRefused
 from hub.vocabulary import PARAMETERS
@@ -158,6 +158,15 @@ def sighting_columns(sightings: Sequence[Sighting], device: DeviceKey) -> Column
         "_rssi": np.array([s.rssi for s in sightings], np.int32),
         "_tx_power": np.array([s.tx_power for s in sightings], np.float64),
         "_battery": np.array([s.battery for s in sightings], np.float64),
+    }
+
+
+def zone_change_columns(changes: Sequence[ZoneChange], device: DeviceKey) -> Columns:
+    """Return columns of changes of zone; `_device` is the beacon."""
+    columns = _at([(c.site, c.device, c.time_ns, c.received_ns) for c in changes], device)
+    return columns | {
+        "_change": _objects([c.change for c in changes]),
+        "_zone": _objects([c.zone for c in changes]),
     }
 
 

@@ -28,7 +28,7 @@ class Lag(Struct, frozen=True):
     """How far a store is behind the journal."""
 
     items: int
-    """Readings, windows, statuses, alarms and sightings that the store does not have."""
+    """Readings, windows, statuses, alarms, sightings and zone changes that the store does not have."""
     oldest_ns: int | None
     """When the oldest of them was received; None where there is none."""
 
@@ -190,7 +190,7 @@ def _batch() -> Batch:
 
 def _single(batch: Batch) -> Iterator[Batch]:
     """Take a batch apart into batches of one item."""
-    for kind in ("readings", "waveforms", "statuses", "device_alarms", "sightings"):
+    for kind in ("readings", "waveforms", "statuses", "device_alarms", "sightings", "zone_changes"):
         for item in getattr(batch, kind):
             one = _batch()
             one.received_ns = batch.received_ns

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import duckdb
 
 from hub.failpoint import failpoint
-from hub.model import Batch, Reading, Waveform
+from hub.model import Batch, Reading, Waveform, ZoneChange
 from hub.stores import columns as made
 from hub.stores import duckdb_reads as reads
 from hub.stores import duckdb_sql as sql
@@ -146,6 +146,14 @@ class DuckDBStore:
             lambda db: reads.waveforms(db, self._keys, (site, device), waveform, start_ns, end_ns)
         )
 
+    async def zone_changes(
+        self, site: str, device: str, start_ns: int, end_ns: int, limit: int
+    ) -> list[ZoneChange]:
+        """Return the newest changes of a beacon within a time, newest first."""
+        return await self._do(
+            lambda db: reads.zone_changes(db, self._keys, (site, device), start_ns, end_ns, limit)
+        )
+
     async def expire(self, now_ns: int, retention: Retention) -> None:
         """Compact and roll up whole days older than one day, step by step; then remove what is past."""
         cut_ms = (now_ns - DAY_NS) // DAY_NS * (DAY_NS // 1_000_000)
@@ -198,6 +206,7 @@ class DuckDBStore:
         tables = {row[0] for row in db.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
         if "facts" not in tables:
             db.execute(f"BEGIN; {sql.SCHEMA} COMMIT;")
+        db.execute(sql.ADDED)
         facts = dict(db.execute("SELECT name, value FROM facts").fetchall())
         if facts["layout"] != sql.LAYOUT:
             db.close()
@@ -257,6 +266,10 @@ class DuckDBStore:
             [sighting for batch in batches for sighting in batch.sightings],
             lambda s: (s.site, s.gateway, s.beacon, s.time_ns),
         )
+        changes = made.distinct(
+            [change for batch in batches for change in batch.zone_changes],
+            lambda c: (c.site, c.device, c.change, c.time_ns),
+        )
         with self._transaction(db):
             if readings:
                 columns, texts = made.reading_columns(readings, self._keys.device, self._keys.name)
@@ -272,6 +285,8 @@ class DuckDBStore:
                 self._insert(db, "device_alarms", made.alarm_columns(alarms, self._keys.device))
             if sightings:
                 self._insert(db, "sightings", made.sighting_columns(sightings, self._keys.device))
+            if changes:
+                self._insert(db, "zone_changes", made.zone_change_columns(changes, self._keys.device))
             last = max((row_id for row_id, _ in rows), default=0)
             self._facts["journal_row"] = max(self._facts["journal_row"], last)
         self._recent.add(readings)
@@ -383,12 +398,12 @@ class DuckDBStore:
     def _erase(
         self, db: duckdb.DuckDBPyConnection, site: str, device: str, start_ns: int, end_ns: int
     ) -> None:
-        key = self._keys.devices.get((site, device))
-        if key is None:
-            return
+        key = self._keys.devices.get((site, device), 0)  # of one that has sent nothing: 0 is no key
         within = [key, start_ns, end_ns]
         first, last = start_ns // MINUTE_NS, (end_ns - 1) // MINUTE_NS
         with self._transaction(db):
+            heard = [device, start_ns, end_ns, site]
+            db.execute(f"DELETE FROM sightings WHERE {sql.OF_BEACON}", heard)  # noqa: S608 - constants
             for table in sql.OF_DEVICES:
                 db.execute(f"DELETE FROM {table} WHERE {sql.OF_DEVICE[table]}", within)  # noqa: S608 - constants
             db.execute(

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from hub.model import Reading, Waveform
+from hub.model import Reading, Waveform, ZoneChange
 from hub.stores import duckdb_sql as sql
 from hub.stores.columns import readings_from
 from hub.stores.duckdb_keys import Connection, Keys
@@ -180,3 +180,18 @@ def waveforms(
             )
         )
     return found
+
+
+def zone_changes(
+    db: Connection, keys: Keys, device: DeviceId, start_ns: int, end_ns: int, limit: int
+) -> list[ZoneChange]:
+    """Return the newest changes of a beacon with start_ns <= time_ns < end_ns, newest first."""
+    key = keys.devices.get(device)
+    if key is None:
+        return []
+    rows = db.execute(sql.ZONE_CHANGES, [key, start_ns, end_ns, limit]).fetchall()
+    times = [(ms * 1_000_000 + sub, *rest) for ms, sub, *rest in rows]
+    return [
+        ZoneChange(*device, time_ns, time_ns + received, change, zone)
+        for time_ns, received, change, zone in times
+    ]

@@ -35,6 +35,10 @@ CREATE TABLE device_alarms ({_AT}, _condition VARCHAR NOT NULL, _presence VARCHA
 CREATE TABLE sightings ({_AT}, _beacon VARCHAR NOT NULL, _rssi INTEGER NOT NULL, _tx_power DOUBLE,
     _battery DOUBLE);
 """
+ADDED = f"""
+CREATE TABLE IF NOT EXISTS zone_changes ({_AT}, _change VARCHAR NOT NULL, _zone VARCHAR);
+"""
+"""What files of before lack: a hub of before leaves it alone."""
 
 _IDENTITY = {
     "readings": ("_channel",),
@@ -42,6 +46,7 @@ _IDENTITY = {
     "statuses": ("_state",),
     "device_alarms": ("_condition", "_presence"),
     "sightings": ("_beacon",),
+    "zone_changes": ("_change",),
 }
 """What, beside device and time, makes a row of each table itself."""
 
@@ -65,6 +70,11 @@ OF_DEVICE = {
 _READING = OF_DEVICE["readings"]
 OF_SITE = "_device IN (SELECT key FROM devices WHERE site = $1) AND " + _WITHIN.format(sub=SUB)
 """The readings of all devices of site $1."""
+
+OF_BEACON = "_beacon = $1 AND _device IN (SELECT key FROM devices WHERE site = $4) AND " + _WITHIN.format(
+    sub="_sub"
+)
+"""What gateways of site $4 heard of beacon $1 from $2 to $3 (ns)."""
 
 IN_SLICE = (
     "_time_ms >= $1::BIGINT * 86400000 AND _time_ms < ($1::BIGINT + 1) * 86400000"
@@ -95,6 +105,11 @@ GROUP BY _parameter
 WAVEFORMS = f"""
 SELECT _time_ms, _sub, _received, _seq, _rate, _scale, _offset, _unit, _samples FROM waveforms
 WHERE {OF_DEVICE["waveforms"]} AND _waveform = $4 ORDER BY _time_ms, _sub
+"""
+
+ZONE_CHANGES = f"""
+SELECT _time_ms, _sub, _received, _change, _zone FROM zone_changes
+WHERE {OF_DEVICE["zone_changes"]} ORDER BY _time_ms DESC, _sub DESC LIMIT $4
 """
 
 

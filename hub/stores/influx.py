@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Self
 from msgspec import DecodeError, Struct, json
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr, model_validator
 
-from hub.model import Batch, Reading, Waveform
+from hub.model import Batch, Reading, Waveform, ZoneChange
 from hub.stores import influxql
-from hub.stores.lines import Lines, decode, encode, reading_from, waveform_from
+from hub.stores.lines import Lines, decode, encode, reading_from, waveform_from, zone_change_from
 from hub.stores.newest import holds
 from hub.stores.rollups import DAY_NS, MINUTE_NS, roll_up, step_ns
 from hub.stores.store import Retention, StoreRefused, StoreUnavailable, Total, TrendPoint
@@ -378,6 +378,17 @@ class InfluxStore:
         [series] = await self._client.query(influxql.waveforms(site, device, waveform, start_ns, end_ns))
         return [waveform_from(site, device, waveform, row["time"], row) for one in series for row in one.rows]
 
+    async def zone_changes(
+        self, site: str, device: str, start_ns: int, end_ns: int, limit: int
+    ) -> list[ZoneChange]:
+        """Return the newest changes of a beacon within a time, newest first."""
+        [series] = await self._client.query(influxql.zone_changes(site, device, start_ns, end_ns, limit))
+        rows = [row for one in series for row in one.rows]
+        return [
+            zone_change_from(site, device, row["time"], row, row["time"] + row["meta__received"])
+            for row in rows
+        ]
+
     async def expire(self, now_ns: int, retention: Retention) -> None:
         """Roll up what is older than a day, and once more what is about to go; then remove it (1.x)."""
         if not self._first:
@@ -421,10 +432,11 @@ class InfluxStore:
 
     async def _erase_by_api(self, site: str, device: str, start_ns: int, end_ns: int) -> None:
         """Remove by /api/v2/delete (2.x), whose range has both ends included."""
-        for measurement in influxql.MEASUREMENTS:
+        of = [(measurement, "device") for measurement in influxql.MEASUREMENTS]
+        for measurement, tag in [*of, ("sighting", "beacon")]:
             predicate = (
                 f'_measurement="{measurement}" AND site={json.encode(encode(site)).decode()}'
-                f" AND device={json.encode(encode(device)).decode()}"
+                f" AND {tag}={json.encode(encode(device)).decode()}"
             )
             body = {"start": _rfc3339(start_ns), "stop": _rfc3339(end_ns - 1), "predicate": predicate}
             where = {"bucket": self._settings.bucket, "org": self._settings.org}

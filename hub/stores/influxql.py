@@ -11,7 +11,7 @@ FEW = 8
 """So many newest lines are read one by one; more are read with what lies between them."""
 ALL = 1_000_000
 
-MEASUREMENTS = ("vitals", "waveforms", "status", "device_alarm", "sighting")
+MEASUREMENTS = ("vitals", "waveforms", "status", "device_alarm", "sighting", "zone_change")
 
 PROGRESS = 'SELECT last("gone_ns") AS gone_ns, last("rolled_ns") AS rolled_ns FROM "hub_retention"'
 """Before what time readings are gone, and up to what time they were rolled up."""
@@ -62,6 +62,12 @@ def waveforms(site: str, device: str, waveform: str, start_ns: int, end_ns: int)
     return f'SELECT * FROM "waveforms" WHERE {where}'
 
 
+def zone_changes(site: str, device: str, start_ns: int, end_ns: int, limit: int) -> str:
+    """Select a beacon's changes of zone, newest first."""
+    where = within(site, device, start_ns, end_ns)
+    return f'SELECT * FROM "zone_change" WHERE {where} ORDER BY time DESC LIMIT {limit}'
+
+
 def trend(where: str, parameter: str, start_ns: int, step: int) -> str:
     """Summarise readings by steps from `start_ns`."""
     p, steps = identifier(parameter), _steps(start_ns, step)
@@ -110,12 +116,15 @@ def delete_before(measurement: str, time_ns: int) -> str:
 
 
 def erase(site: str, device: str, start_ns: int, end_ns: int) -> list[str]:
-    """Delete a device's lines of a time, and every minute that it touches."""
-    lines, minutes = (
+    """Delete a device's lines of a time, and every minute that it touches; of a beacon where it was heard."""
+    span = f"time >= {start_ns} AND time < {end_ns}"
+    lines, heard, minutes = (
         within(site, device, start_ns, end_ns),
+        f'"site" = {literal(encode(site))} AND "beacon" = {literal(encode(device))} AND {span}',
         within(site, device, start_ns // MINUTE_NS * MINUTE_NS, -(-end_ns // MINUTE_NS) * MINUTE_NS),
     )
     return [
         *(f"DELETE FROM {identifier(measurement)} WHERE {lines}" for measurement in MEASUREMENTS),
+        f'DELETE FROM "sighting" WHERE {heard}',
         f'DELETE FROM "vitals_1m" WHERE {minutes}',
     ]

@@ -12,7 +12,17 @@ from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from hub.model import Batch, DeviceAlarm, DeviceStatus, Quality, Reading, Sighting, Value, Waveform
+from hub.model import (
+    Batch,
+    DeviceAlarm,
+    DeviceStatus,
+    Quality,
+    Reading,
+    Sighting,
+    Value,
+    Waveform,
+    ZoneChange,
+)
 from hub.stores.samples import pack, unpack
 from hub.stores.store import StoreRefused
 from hub.vocabulary import PARAMETERS
@@ -82,6 +92,7 @@ class Lines:
             lines += [status_line(status, self._numbers_only) for status in batch.statuses]
             lines += [alarm_line(alarm, self._numbers_only) for alarm in batch.device_alarms]
             lines += [sighting_line(sighting) for sighting in batch.sightings]
+            lines += [zone_change_line(change) for change in batch.zone_changes]
         return lines
 
     def reading(self, reading: Reading) -> str:
@@ -191,6 +202,25 @@ def sighting_line(sighting: Sighting) -> str:
     fields.append(f"meta__received={s.received_ns - s.time_ns}i")
     head = f"sighting,beacon={tag(s.beacon)},device={tag(s.gateway)},site={tag(s.site)}"
     return f"{head} {','.join(fields)} {s.time_ns}"
+
+
+def zone_change_line(change: ZoneChange) -> str:
+    """Return the line of a change of zone; `device` is the beacon, `in_zone` a number, to be drawn."""
+    c = change
+    zone = "" if c.zone is None else f",zone={tag(c.zone)}"
+    head = f"zone_change,change={c.change},device={tag(c.device)},site={tag(c.site)}{zone}"
+    fields = f"in_zone={int(c.change == 'entered')}i,meta__received={c.received_ns - c.time_ns}i"
+    return f"{head} {fields} {c.time_ns}"
+
+
+def zone_change_from(
+    site: str, device: str, time_ns: int, tags: Mapping[str, Any], received_ns: int
+) -> ZoneChange:
+    """Return the change of a line's tags."""
+    zone = tags.get("zone")
+    return ZoneChange(
+        site, device, time_ns, received_ns, tags["change"], None if zone is None else decode(zone)
+    )
 
 
 def reading_from(

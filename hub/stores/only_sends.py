@@ -4,7 +4,7 @@
 
 from collections.abc import Sequence
 
-from hub.model import Reading, Waveform
+from hub.model import Reading, Waveform, ZoneChange
 from hub.stores.store import StoreRefused, Total, TrendPoint
 
 
@@ -50,6 +50,12 @@ class OnlySends:
     async def waveforms(
         self, site: str, device: str, waveform: str, start_ns: int, end_ns: int
     ) -> list[Waveform]:
+        """Refuse: this store only sends."""
+        raise self._only_sends()
+
+    async def zone_changes(
+        self, site: str, device: str, start_ns: int, end_ns: int, limit: int
+    ) -> list[ZoneChange]:
         """Refuse: this store only sends."""
         raise self._only_sends()
 

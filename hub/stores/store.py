@@ -5,7 +5,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from hub.model import Batch, Reading, Waveform
+from hub.model import Batch, Reading, Waveform, ZoneChange
 
 
 class StoreUnavailable(Exception):  # noqa: N818 - a state of the store, not a fault of the caller
@@ -131,11 +131,22 @@ class Store(Protocol):
     ) -> list[Waveform]:
         """Return the windows that begin in start_ns <= time_ns < end_ns, oldest first."""
 
+    async def zone_changes(
+        self, site: str, device: str, start_ns: int, end_ns: int, limit: int
+    ) -> list[ZoneChange]:
+        """Return the newest changes of a beacon with start_ns <= time_ns < end_ns, newest first.
+
+        At most `limit`.
+        """
+
     async def expire(self, now_ns: int, retention: Retention) -> None:
         """Roll up what is older than a day into trends, remove what is past its retention, compact."""
 
     async def erase(self, site: str, device: str, start_ns: int, end_ns: int) -> None:
-        """Remove everything of a device with start_ns <= time_ns < end_ns, for good."""
+        """Remove everything of a device with start_ns <= time_ns < end_ns, for good.
+
+        Of a beacon what gateways heard of it, too.
+        """
 
     async def size_bytes(self) -> int | None:
         """Tell how many bytes the store takes on disk, or None if it can't tell."""

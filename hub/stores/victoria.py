@@ -9,9 +9,9 @@ from typing import Any
 from msgspec import Struct, json
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr
 
-from hub.model import Batch, Reading, Value, Waveform
+from hub.model import Batch, Reading, Value, Waveform, ZoneChange
 from hub.stores.influx import InfluxClient, InfluxSettings
-from hub.stores.lines import Lines, decode, encode, reading_from
+from hub.stores.lines import Lines, decode, encode, reading_from, zone_change_from
 from hub.stores.newest import walk_back
 from hub.stores.rollups import Summary, roll_up, step_ns
 from hub.stores.store import Retention, StoreRefused, StoreUnavailable, Total, TrendPoint
@@ -210,6 +210,21 @@ class VictoriaStore:
         """Return nothing: waveforms are not kept here."""
         return []
 
+    async def zone_changes(
+        self, site: str, device: str, start_ns: int, end_ns: int, limit: int
+    ) -> list[ZoneChange]:
+        """Return the newest changes of a beacon within a time (both rounded down to ms), newest first."""
+        found = {
+            (ms, part.metric["change"]): zone_change_from(
+                site, device, ms * MS_NS, part.metric, ms * MS_NS + int(received)
+            )
+            for part in await self._export(
+                _selector(site, device, "zone_change_meta__received"), start_ns, end_ns
+            )
+            for ms, received in _samples(part, start_ns, end_ns)
+        }
+        return sorted(found.values(), key=lambda one: one.time_ns, reverse=True)[:limit]
+
     async def expire(self, now_ns: int, retention: Retention) -> None:
         """Do nothing: the server keeps everything for its `-retentionPeriod`."""
 
@@ -219,7 +234,12 @@ class VictoriaStore:
         The server deletes whole series only. So what stays is first written aside under a label of its own,
         and from there back: whatever is cut short is finished when `erase` is called again.
         """
-        own, aside = _selector(site, device, ".*"), _selector(site, device, ".*", copies=True)
+        await self._erase(site, device, "device", start_ns, end_ns)
+        await self._erase(site, device, "beacon", start_ns, end_ns)
+
+    async def _erase(self, site: str, device: str, label: str, start_ns: int, end_ns: int) -> None:
+        own = _selector(site, device, ".*", label=label)
+        aside = _selector(site, device, ".*", label=label, copies=True)
         stays: dict[str, tuple[dict[str, str], dict[int, float]]] = {}
         for part in [*await self._export(own, None, None), *await self._export(aside, None, None)]:
             part.metric.pop(COPY, None)
@@ -262,10 +282,12 @@ class VictoriaStore:
         await self._client.request("POST", "/api/v1/admin/tsdb/delete_series", {"match[]": selector})
 
 
-def _selector(site: str, device: str | None, names: str, *, copies: bool = False) -> str:
+def _selector(
+    site: str, device: str | None, names: str, *, label: str = "device", copies: bool = False
+) -> str:
     """Return the series of a device, or of a whole site, whose names match, or what is kept aside of them."""
     aside = f'{COPY}="1"' if copies else f'{COPY}=""'
-    of = "" if device is None else f"device={_quoted(device)},"
+    of = "" if device is None else f"{label}={_quoted(device)},"
     return f'{{__name__=~"{names}",site={_quoted(site)},{of}{aside}}}'
 
 

@@ -8,6 +8,7 @@ import aiomqtt
 import httpx
 import pytest
 
+from hub.ward.registry import Registry
 from tests import sparkplug as made
 from tests.crash.hub_process import HubProcess
 
@@ -183,3 +184,46 @@ async def test_a_patient_who_leaves_is_seen_moving_and_alarms(hub):
             ("left", "room-1"),
             ("entered", "exit"),
         ]
+
+
+async def test_where_a_patient_was_outlives_a_kill_and_goes_with_the_patient(hub):
+    beacon = "/api/v1/locations/main/AC233F000001"
+    async with httpx.AsyncClient(base_url=hub.url, headers=hub.headers, timeout=30) as client:
+
+        async def heard(gateway, strength, reports):
+            for _ in range(reports):
+                sighting = {"beacon": "AC233F000001", "rssi": strength}
+                topic = f"wards/v1/main/icu/{gateway}/sightings"
+                await publish(hub, topic, {"time": now_ms(), "sightings": [sighting]})
+                await asyncio.sleep(0.25)
+
+        async def zones():
+            found = (await client.get(f"{beacon}/history")).raise_for_status().json()
+            return [(one["zone"], one["patients"]) for one in found["stays"]]
+
+        await heard("gw-room", -55, 4)
+        ((zone, (patient,)),) = await until(zones)
+        assert zone == "room-1"
+        hub.kill()
+        hub.start()
+        await hub.ready()
+        where = (await client.get(beacon)).json()
+        assert (where["zone"], where["patient"]) == ("room-1", patient), "before anybody has heard it again"
+        await heard("gw-room", -55, 4)
+        await heard("gw-exit", -50, 30)
+
+        async def both():
+            return len(await zones()) > 1 and await zones()
+
+        assert await until(both) == [("room-1", [patient]), ("exit", [patient])]
+        registry = Registry(f"sqlite:///{hub.data / 'registry.sqlite'}")
+        await registry.start()
+        await registry.discharge(patient, time.time_ns())
+        await registry.erase_patient(patient)
+
+        async def erased():
+            return patient not in await registry.unfinished_erasures()
+
+        await until(erased, 60)
+        await registry.stop()
+        assert await zones() == []

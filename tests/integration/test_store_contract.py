@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from pydantic import SecretStr
 
-from hub.model import Batch, Reading, Waveform
+from hub.model import Batch, Reading, Sighting, Waveform, ZoneChange
 from hub.stores.duckdb import DuckDBStore
 from hub.stores.influx import InfluxSettings, InfluxStore
 from hub.stores.store import Retention, Store, StoreRefused, StoreUnavailable, Total
@@ -377,6 +377,67 @@ async def test_waveforms_come_back_and_the_window_again_stays_one(case: Case) ->
     if case.kind != "VictoriaStore":
         await case.store.expire(TIME_NS + 4 * DAY_NS, Retention(waveforms_days=3))
         assert await case.store.waveforms("north", "monitor-1", "ecg_ii", 0, 2**62) == []
+
+
+def zone_change(second: int, change: str, zone: str | None, device: str = "AC233F000001") -> ZoneChange:
+    time_ns = TIME_NS + second * SECOND_NS
+    return ZoneChange("north", device, time_ns, time_ns + 42_000_000, change, zone)  # type: ignore[arg-type]
+
+
+async def test_changes_of_zone_come_back_newest_first_and_once_and_expire_with_readings(case: Case) -> None:
+    sent = [
+        zone_change(0, "entered", "room-1"),
+        zone_change(60, "entered", "way out, lift=2"),
+        zone_change(90, "lost", "way out, lift=2"),
+        zone_change(360, "away", None),
+    ]
+    other = zone_change(60, "entered", "room-2", "AC233F000002")
+    for row_id in (1, 2):
+        await case.store.write([(row_id, Batch(1, TIME_NS, [], [], [], [], [], [], [*sent, other]))])
+    await case.settle()
+    changes = case.store.zone_changes
+    assert await changes("north", "AC233F000001", 0, 2**62, 10) == sent[::-1]
+    assert await changes("north", "AC233F000001", 0, 2**62, 2) == [sent[3], sent[2]]
+    assert await changes("north", "AC233F000001", sent[1].time_ns, sent[3].time_ns, 10) == [sent[2], sent[1]]
+    assert await changes("south", "AC233F000001", 0, 2**62, 10) == []
+    assert await changes("north", "nobody", 0, 2**62, 10) == []
+    if case.kind != "VictoriaStore":
+        await case.store.expire(TIME_NS + 11 * DAY_NS, Retention(readings_days=10))
+        assert await changes("north", "AC233F000002", 0, 2**62, 10) == []
+
+
+async def test_erasing_a_beacon_takes_its_changes_and_what_gateways_heard_of_it(case: Case) -> None:
+    sent = [zone_change(second, "entered", f"room-{second}") for second in (1, 2, 3)]
+    heard = [
+        Sighting("north", "gw-1", beacon, TIME_NS + second * SECOND_NS, TIME_NS, -60)
+        for second in (1, 2, 3)
+        for beacon in ("AC233F000001", "AC233F000002")
+    ]
+    await case.store.write([(1, Batch(1, TIME_NS, [], [], [], [], heard, [], sent))])
+    await case.settle()
+    await case.store.erase("north", "AC233F000001", sent[1].time_ns, sent[2].time_ns)
+    await case.settle()
+    assert await case.store.zone_changes("north", "AC233F000001", 0, 2**62, 10) == [sent[2], sent[0]]
+    assert await sightings(case.store) == [
+        (beacon, second)
+        for beacon, seconds in (("AC233F000001", (1, 3)), ("AC233F000002", (1, 2, 3)))
+        for second in seconds
+    ]
+
+
+async def sightings(store: Store) -> list[tuple[str, int]]:
+    """Return beacon and second of every sighting; no store gives them out otherwise."""
+    found: list[tuple[str, int]] = []
+    if isinstance(store, DuckDBStore):
+        rows = await store._do(lambda db: db.execute("SELECT _beacon, _time_ms FROM sightings").fetchall())
+        found = [(beacon, ms // 1000) for beacon, ms in rows]
+    elif isinstance(store, InfluxStore):
+        [series] = await store._client.query('SELECT * FROM "sighting"')
+        found = [(row["beacon"], row["time"] // SECOND_NS) for one in series for row in one.rows]
+    elif isinstance(store, VictoriaStore):
+        for part in await store._export('{__name__="sighting_rssi"}', None, None):
+            found += [(part.metric["beacon"], ms // 1000) for ms in part.timestamps]
+    return sorted((beacon, second - TIME_NS // SECOND_NS) for beacon, second in found)
 
 
 COLUMNS = {"HR": "heart_rate", "PULSE": "pulse_rate", "RESP": "respiratory_rate", "SpO2": "spo2"}

@@ -19,6 +19,7 @@ from hub.model import (
     Rejection,
     Sighting,
     Waveform,
+    ZoneChange,
 )
 
 T = 1_790_000_000_000_000_000
@@ -48,6 +49,7 @@ def everything(device: str, time_ns: int, text: str = "") -> Batch:
         [DeviceAlarm("main", device, time_ns, time_ns, "occlusion", "present", text=text)],
         [Sighting("main", device, "beacon-1", time_ns, time_ns, -60)],
         [],
+        [ZoneChange("main", device, time_ns, time_ns, "entered", "room-1")],
     )
 
 
@@ -55,6 +57,7 @@ def left(batches: list[Batch]) -> list[tuple[str, int]]:
     found = []
     for batch in batches:
         items = [*batch.readings, *batch.waveforms, *batch.statuses, *batch.device_alarms]
+        items += batch.zone_changes
         found += [(item.device, item.time_ns) for item in items]
         found += [(item.gateway, item.time_ns) for item in batch.sightings]
     return sorted(found)
@@ -67,9 +70,18 @@ async def test_everything_of_the_device_in_the_period_goes_and_nothing_else(jour
     await journal.erase("main", "mon-1", T, T + 100)
     kept = [("mon-1", T - 1), ("mon-1", T + 100)]
     kept += [("mon-2", time_ns) for time_ns in (T - 1, T, T + 99, T + 100)]
-    assert left(await journal.recent(10**6)) == sorted(kept * 5)
+    assert left(await journal.recent(10**6)) == sorted(kept * 6)
     await journal.erase("north", "mon-2", T - 1, T + 101)
-    assert left(await journal.recent(10**6)) == sorted(kept * 5), "another site's device of that name"
+    assert left(await journal.recent(10**6)) == sorted(kept * 6), "another site's device of that name"
+
+
+async def test_what_gateways_heard_of_an_erased_beacon_goes(journal: Journal) -> None:
+    for time_ns in (T - 1, T, T + 100):
+        await journal.append(everything("gw-1", time_ns))
+    await journal.erase("main", "beacon-1", T, T + 100)
+    (_, middle, _) = batches = await journal.recent(10**6)
+    assert [len(batch.sightings) for batch in batches] == [1, 0, 1]
+    assert len(middle.readings) == 1, "the gateway's own stays"
 
 
 async def test_raw_messages_since_then_go_and_rejects_of_the_device_or_of_nobody(journal: Journal) -> None:

@@ -46,6 +46,7 @@ class MemoryStore:
     def __init__(self):
         self.kept = []
         self.windows = []
+        self.changes = []
         self.error = None
 
     def add(self, time_ns, device="mon-1", channel="observations", exceptions=None, seq=1, **values):
@@ -86,6 +87,16 @@ class MemoryStore:
             if (one.site, one.device, one.waveform) == (site, device, waveform)
             and start_ns <= one.time_ns < end_ns
         ]
+
+    async def zone_changes(self, site, device, start_ns, end_ns, limit):
+        if self.error:
+            raise self.error
+        found = [
+            one
+            for one in self.changes
+            if (one.site, one.device) == (site, device) and start_ns <= one.time_ns < end_ns
+        ]
+        return sorted(found, key=lambda one: -one.time_ns)[:limit]
 
 
 @dataclass

@@ -32,6 +32,7 @@ ALLOWED = {
     "GET /api/v1/wards/{site}/{ward}/rooms": EVERYBODY,
     "GET /api/v1/locations": EVERYBODY,
     "GET /api/v1/locations/{site}/{beacon}": EVERYBODY,
+    "GET /api/v1/locations/{site}/{beacon}/history": EVERYBODY,
     "GET /api/v1/trends": EVERYBODY,
     "GET /api/v1/alarms": EVERYBODY,
     "GET /api/v1/alarms/events": EVERYBODY,

@@ -13,7 +13,7 @@ from hub.intake import Intake
 from hub.location.event import location_frame
 from hub.location.places import Places
 from hub.location.whereabouts import Whereabouts
-from hub.model import Message, Sighting
+from hub.model import Batch, Message, Sighting
 from hub.roster import Roster
 from hub.ward.model import UNPLACED, Placement
 from hub.ward.wardfile import WardFileError, parse
@@ -162,6 +162,78 @@ def test_a_backlog_of_sightings_moves_nothing_and_alarms_nobody(hospital):
     hospital.found.take([Sighting("main", "gw-2", PATIENT, old_ns, T0, -40)], T0)
     assert hospital.moved == []
     assert hospital.found.of("main", PATIENT) is None
+
+
+def kept(changes):
+    return [(one.device, one.change, one.zone, one.time_ns - T0) for one in changes]
+
+
+def test_changes_of_patients_and_assets_are_kept_once_and_those_of_others_never(hospital):
+    for beacon in (PATIENT, "AC233F000003", "FFFFFFFFFFFF"):
+        hospital.hear("gw-1", beacon, 0)
+    hospital.found.tick(T0 + 60 * SECOND)
+    hospital.found.tick(T0 + 400 * SECOND)
+    assert kept(hospital.found.unkept()) == [
+        (PATIENT, "entered", "room-1", 0),
+        (PATIENT, "lost", "room-1", 60 * SECOND),
+        (PATIENT, "away", None, 400 * SECOND),
+    ]
+    assert hospital.found.unkept() == []
+    hospital.hear("gw-3", "ac233f000002", 401)
+    hospital.hear("gw-1", "ac233f000002", 421)
+    assert [(change, zone) for _, change, zone, _ in kept(hospital.found.unkept())] == [
+        ("entered", "gen-store"),
+        ("entered", "room-1"),
+    ]
+
+
+def restarted(hospital, *, at_s, sightings=()):
+    """Return a hospital whose hub has read what the other's journal kept, and listens from `at_s` on."""
+    again = Hospital()
+    changes = hospital.found.unkept()
+    for batch in (
+        Batch(1, T0, [], [], [], [], [], [], changes),
+        Batch(1, T0, [], [], [], [], [*sightings], []),
+    ):
+        again.found.resume(batch)
+    again.found.resumed(T0 + at_s * SECOND)
+    return again
+
+
+def test_after_a_restart_a_beacon_is_where_it_was_and_enters_no_zone_again(hospital):
+    hospital.hear("gw-1", PATIENT, 0)
+    heard = Sighting("main", "gw-1", PATIENT, T0 + 19 * SECOND, T0, -55)
+    again = restarted(hospital, at_s=3600, sightings=[heard])
+    about = again.found.of("main", PATIENT)
+    assert (about.zone_name, about.position.since_ns, about.position.seen_ns) == ("Room 1", T0, heard.time_ns)
+    again.found.tick(T0 + 3601 * SECOND)
+    again.hear("gw-1", PATIENT, 3602)
+    assert (again.moved, again.found.unkept()) == ([], [])
+    again.hear("gw-2", PATIENT, 3622, 40)
+    assert [moved.change for moved, _ in again.moved] == ["left", "entered"]
+
+
+def test_after_a_restart_silence_counts_from_the_restart_and_then_alarms(hospital):
+    hospital.hear("gw-1", PATIENT, 0)
+    again = restarted(hospital, at_s=3600)
+    again.found.tick(T0 + 3629 * SECOND)
+    assert again.moved == []
+    again.found.tick(T0 + 3640 * SECOND)
+    assert [moved.change for moved, _ in again.moved] == ["lost"]
+    again.found.tick(T0 + 3950 * SECOND)
+    assert (PATIENT, "beacon_away") in again.alarms.present
+
+
+def test_one_that_was_away_before_a_restart_stays_so_and_is_told_no_second_time(hospital):
+    hospital.hear("gw-1", PATIENT, 0)
+    hospital.found.tick(T0 + 400 * SECOND)
+    again = restarted(hospital, at_s=3600)
+    again.found.tick(T0 + 7200 * SECOND)
+    assert again.moved == []
+    position = again.found.of("main", PATIENT).position
+    assert (position.zone, position.last_zone, position.away) == (None, "room-1", True)
+    again.hear("gw-2", PATIENT, 7201)
+    assert [(moved.change, moved.zone) for moved, _ in again.moved] == [("entered", "exit")]
 
 
 def test_what_clients_are_told_is_what_the_contract_says(hospital):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hub.model import Batch, DeviceAlarm, DeviceStatus, Reading, Sighting
+from hub.model import Batch, DeviceAlarm, DeviceStatus, Reading, Sighting, ZoneChange
 from hub.stores.duckdb import DuckDBStore
 from hub.stores.store import Retention, StoreRefused, StoreUnavailable
 
@@ -145,6 +145,15 @@ async def test_statuses_device_alarms_and_sightings_are_kept_once(store: DuckDBS
     assert rows(store, "SELECT _beacon, _rssi, _tx_power, _battery FROM sightings") == [
         ("ac:23", -54, -59.0, None)
     ]
+
+
+async def test_a_file_of_before_zone_changes_were_kept_takes_them(store: DuckDBStore) -> None:
+    rows(store, "DROP TABLE zone_changes")
+    await store.stop()
+    await store.start()
+    change = ZoneChange("north", "AC233F000001", TIME_NS, TIME_NS, "entered", "room-1")
+    await store.write([(1, Batch(1, TIME_NS, [], [], [], [], [], [], [change]))])
+    assert await store.zone_changes("north", "AC233F000001", 0, 2**62, 1) == [change]
 
 
 async def test_a_file_that_another_process_has_open_is_named(store: DuckDBStore, tmp_path: Path) -> None:

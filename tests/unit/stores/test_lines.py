@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.model import Batch, DeviceAlarm, DeviceStatus, Reading, Sighting, Waveform
+from hub.model import Batch, DeviceAlarm, DeviceStatus, Reading, Sighting, Waveform, ZoneChange
 from hub.stores.lines import Lines, decode, encode, reading_from, tag, waveform_from
 from hub.stores.store import StoreRefused
 from hub.vocabulary import PARAMETERS
@@ -117,7 +117,8 @@ def test_every_kind_of_item_has_its_line() -> None:
         "n", "d", time_ns, time_ns, "air in line", "present", "high", "technical", "spo2", 'a "b"\\'
     )
     sighting = Sighting("n", "g", "ac:23 x", time_ns, time_ns, -54, -59, 99.0)
-    batch = Batch(1, 0, [], [window], [status], [alarm], [sighting], [])
+    moved = ZoneChange("n", "b", time_ns, time_ns + 7, "entered", "room 1")
+    batch = Batch(1, 0, [], [window], [status], [alarm], [sighting], [], [moved])
     lines = [parse(line) for line in Lines().render([batch])]
     assert waveform_from("n", "d", lines[0][0]["waveform"], lines[0][2], lines[0][1]) == window
     assert lines[1][1] == {
@@ -133,6 +134,8 @@ def test_every_kind_of_item_has_its_line() -> None:
     assert (lines[2][1]["present"], lines[2][1]["text"], lines[2][1]["parameter"]) == (1, 'a "b"\\', "spo2")
     assert lines[3][0] == {"beacon": "ac:23 x", "device": "g", "site": "n"}
     assert (lines[3][1]["rssi"], lines[3][1]["tx_power"], lines[3][1]["battery"]) == (-54, -59, 99.0)
+    assert lines[4][0] == {"change": "entered", "device": "b", "site": "n", "zone": "room 1"}
+    assert lines[4][1] == {"in_zone": 1, "meta__received": 7}
 
 
 def test_numbers_only_leaves_every_string_out_and_keeps_the_line() -> None:
