@@ -24,6 +24,8 @@ RECENT_NS: Final = 4 * 3600 * 1_000_000_000
 AGAIN_NS: Final = 900 * 1_000_000_000
 """A score that doesn't change is kept again after so long: it held all the time, and the hub was there."""
 
+MINUTE_NS: Final = 60 * 1_000_000_000
+
 _FROM_DEVICES: Final = {
     "respiratory_rate": ("respiratory_rate",),
     "spo2": ("spo2",),
@@ -93,10 +95,13 @@ class EarlyWarning:
         self._limits_of = limits_of
         self._newest: dict[str, Assessment] = {}
         self._recent: dict[str, deque[Assessment]] = {}
+        self._restored: set[str] = set()
+        """Patients whose delay may have been running when the hub was stopped."""
 
     def restore(self, patient: str, assessment: Assessment) -> None:
         """Go on with what was kept before the hub was restarted; oldest first."""
         self._recent.setdefault(patient, deque()).append(assessment)
+        self._restored.add(patient)
 
     def newest(self, patient: str) -> Assessment | None:
         """Return a patient's score as of the last sweep."""
@@ -125,12 +130,15 @@ class EarlyWarning:
             present.add(subject.patient)
             found = assess(subject, charted.get(subject.patient, {}), rule, now_ns)
             self._newest[subject.patient] = found
+            running = self._running(subject.patient, rule, now_ns)
             if self._is_news(subject.patient, found):
                 kept.append((subject.patient, found))
-            self._judge(bearer, found, rule, now_ns)
+            if self._judge(bearer, found, rule, running, now_ns):
+                self._restored.discard(subject.patient)
         for patient in {*self._newest, *self._recent} - present:
             self._newest.pop(patient, None)
             self._recent.pop(patient, None)
+            self._restored.discard(patient)
         return kept
 
     @staticmethod
@@ -154,13 +162,27 @@ class EarlyWarning:
         recent.append(found)
         return True
 
-    def _judge(self, device: Device, found: Assessment, rule: WarningScore, now_ns: int) -> None:
+    def _running(self, patient: str, rule: WarningScore, now_ns: int) -> ConditionState:
+        """Return the delay that was running when the hub was stopped: since when the kept scores alarm."""
+        recent = self._recent.get(patient)
+        if patient not in self._restored or not recent or now_ns - recent[-1].time_ns > AGAIN_NS + MINUTE_NS:
+            return ABSENT
+        begun_ns = 0
+        for one in recent:
+            level, _, _ = _alarm(one, rule)
+            if not _says_nothing(one, level, rule, pending=begun_ns > 0):
+                begun_ns = (begun_ns or one.time_ns) if level else 0
+        return ConditionState(begun_ns)
+
+    def _judge(
+        self, device: Device, found: Assessment, rule: WarningScore, running: ConditionState, now_ns: int
+    ) -> bool:
+        """Set the condition; tell whether the score said anything about it."""
         level, priority, text = _alarm(found, rule)
         condition = device.conditions.get(KEY)
-        state = condition.state if condition and isinstance(condition.state, ConditionState) else ABSENT
-        incomplete = found.score is not None and found.score.total is None
-        if incomplete and ((level == 0 and condition is not None) or not rule.incomplete):
-            return  # what is not known says nothing about getting better: the state holds
+        state = condition.state if condition and isinstance(condition.state, ConditionState) else running
+        if _says_nothing(found, level, rule, pending=state != ABSENT or condition is not None):
+            return False
         after = lasting(state, level > 0, now_ns, rule.delay_ns)
         alarm = condition.alarm if condition else None
         if not after.present and alarm is None:
@@ -168,7 +190,7 @@ class EarlyWarning:
                 device.conditions.pop(KEY, None)
             else:
                 device.conditions[KEY] = Condition(after)
-            return
+            return True
         self._conditions.put(
             device,
             KEY,
@@ -183,6 +205,13 @@ class EarlyWarning:
         )
         if after.present:
             device.conditions[KEY].state = after
+        return True
+
+
+def _says_nothing(found: Assessment, level: int, rule: WarningScore, *, pending: bool) -> bool:
+    """Tell whether the state holds: what is not known says nothing about getting better."""
+    incomplete = found.score is not None and found.score.total is None
+    return incomplete and ((level == 0 and pending) or not rule.incomplete)
 
 
 def _alarm(found: Assessment, rule: WarningScore) -> tuple[int, Priority, str]:

@@ -114,10 +114,10 @@ class Signals:
         for event in present:
             key = _key(event.alarm)
             place = Place(event.ward, event.bed, event.patient)
-            self._entries[key] = Entry(
-                event.alarm, event.signal or Signal(priority=event.alarm.priority), place
-            )
+            signal = event.signal or Signal(priority=event.alarm.priority)
+            entry = self._entries[key] = Entry(event.alarm, signal, place)
             self._by_id[event.alarm.id] = key
+            self._groups.add(entry)
         for event in recent:
             if event.event == "start" or (event.event in ("update", "re-alarmed") and _came_back(event)):
                 self._note_start(_key(event.alarm), event.time_ns)
@@ -280,31 +280,35 @@ class Signals:
     def tick(self, now_ns: int) -> None:
         """Let time pass: delays, pauses, acknowledgements, episodes and escalation."""
         for key, entry in list(self._entries.items()):
-            if self._entries.get(key) is not entry:
-                continue
-            self._follow_place(entry, now_ns)
-            policy = self._policy_of(entry.alarm)
-            for change in life.pass_time(entry.signal, entry.alarm, policy, now_ns):
-                entry.signal = self._assign(entry, change.signal, now_ns)
-                self._write(change.event, entry, now_ns, who=HUB, why=change.why)
-            signal = entry.signal
-            if entry.alarm.presence == "absent" and self._has_left(entry):
-                entry.alarm = replace(entry.alarm, ended_why=PATIENT_CHANGED)
-                self._end(key, entry, now_ns, why=PATIENT_CHANGED)
-            elif entry.alarm.presence == "absent" and signal.presence != "latched":
-                quiet_ns = signal.quiet_ns
-                if quiet_ns is None or now_ns - quiet_ns >= self._flood.chatter_quiet_ns:
-                    self._end(key, entry, now_ns)
-            elif signal.step_due_ns is not None and life.is_over(
-                signal.step_due_ns, max(policy.repeat_ns, LONGEST_WAIT_NS), now_ns
-            ):
-                self._next_responder(entry, now_ns)
+            if self._entries.get(key) is entry:
+                self._pass_time(key, entry, now_ns)
         for key, (alarm, since_ns) in list(self._redelivered.items()):
             if now_ns - since_ns >= _REDELIVERED_NS:
                 self._raise_redelivered(key, alarm, now_ns)
         for key, starts in list(self._starts.items()):
             if now_ns - starts[-1] > self._flood.chatter_window_ns:
                 del self._starts[key]
+
+    def _pass_time(self, key: Key, entry: Entry, now_ns: int) -> None:
+        self._follow_place(entry, now_ns)
+        if entry.signal.under is not None and entry.signal.under not in self._by_id:
+            self._release([entry], now_ns)  # the hub was stopped between that alarm's end and this
+        policy = self._policy_of(entry.alarm)
+        for change in life.pass_time(entry.signal, entry.alarm, policy, now_ns):
+            entry.signal = self._assign(entry, change.signal, now_ns)
+            self._write(change.event, entry, now_ns, who=HUB, why=change.why)
+        signal = entry.signal
+        if entry.alarm.presence == "absent" and self._has_left(entry):
+            entry.alarm = replace(entry.alarm, ended_why=PATIENT_CHANGED)
+            self._end(key, entry, now_ns, why=PATIENT_CHANGED)
+        elif entry.alarm.presence == "absent" and signal.presence != "latched":
+            quiet_ns = signal.quiet_ns
+            if quiet_ns is None or now_ns - quiet_ns >= self._flood.chatter_quiet_ns:
+                self._end(key, entry, now_ns)
+        elif signal.step_due_ns is not None and life.is_over(
+            signal.step_due_ns, max(policy.repeat_ns, LONGEST_WAIT_NS), now_ns
+        ):
+            self._next_responder(entry, now_ns)
 
     def _assign(self, entry: Entry, signal: Signal, now_ns: int) -> Signal:
         """Ask the first of the chain once the signal is there and nobody has taken charge of it."""
@@ -374,7 +378,8 @@ class Signals:
         for entry in followers:
             self._groups.regroup(entry)
             entry.signal = self._assign(entry, entry.signal, now_ns)
-            event: Happening = "update" if entry.signal.under else "signalled"
+            shown = entry.signal.under is None and entry.signal.presence in ("on", "latched")
+            event: Happening = "signalled" if shown else "update"
             self._write(event, entry, now_ns, who=HUB, why="what it was listed under has ended")
 
     # --- bookkeeping -----------------------------------------------------------------------------------

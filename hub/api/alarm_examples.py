@@ -172,10 +172,10 @@ _SCORE: Final[Example] = {
     "sources": {
         "respiratory_rate": "mon-1",
         "spo2": "mon-1",
-        "on_oxygen": "nurse-1",
+        "on_oxygen": "charted by nurse-1",
         "systolic": "mon-1",
         "pulse": "mon-1",
-        "consciousness": "nurse-1",
+        "consciousness": "charted by nurse-1",
         "temperature": "mon-1",
     },
     "excluded": None,

@@ -6,7 +6,9 @@ from collections.abc import Iterable
 import msgspec
 
 from hub.alarms.alarm import Alarm, AlarmEvent
+from hub.alarms.charts import Charted
 from hub.alarms.conditions import Conditions
+from hub.alarms.early_warning import Assessment, EarlyWarning, Subject
 from hub.alarms.limits import DEFAULTS, limit_set
 from hub.alarms.signals import Place, Responder, Signals
 from hub.alarms.silence import came_through
@@ -15,6 +17,7 @@ from hub.clock import SECOND_NS
 from hub.device import Device
 from hub.intake import Taken, empty_batch
 from hub.model import DeviceAlarm, DeviceStatus, Reading
+from hub.upkeep import Upkeep
 
 T0 = 1_795_488_000 * SECOND_NS
 BACKLOG_NS = 60 * SECOND_NS
@@ -81,9 +84,12 @@ class AlarmWard:
         """Ward and bed of a device."""
         self.brokers: dict[str, str] = {}
         self.listening: dict[str, int | None] = {"": T0}
+        self.charted: dict[str, dict[str, Charted]] = {}
+        """By patient and input: what was charted last. Only patients with a chart are scored."""
         self.now_ns = T0
         self.clock_step_ns = 0
         self._durable: list[Reading] = []
+        self._scores: list[tuple[str, Assessment]] = []
         self._start()
 
     def _start(self) -> None:
@@ -106,6 +112,9 @@ class AlarmWard:
             gateway_of=lambda device: self.gateways.get(device.id),
             device_of=lambda _, device: self.devices.get(device),
         )
+        self.early_warning = EarlyWarning(self.conditions, self._limits_of)
+        for patient, assessment in self._scores:
+            self.early_warning.restore(patient, assessment)
         self.live = _Live()
         self.bedside = Bedside(
             roster=self,
@@ -176,6 +185,16 @@ class AlarmWard:
         device = self.device(name)
         self.bedside.follow(Taken(empty_batch(self.hub_ns), [], [(device, "t", [])]))
 
+    def charts(self, patient: str, who: str, values: dict) -> None:
+        """Enter inputs of the early warning score."""
+        known = self.charted.setdefault(patient, {})
+        known |= dict.fromkeys(values, Charted(patient, self.hub_ns, values, who))
+
+    def part(self, name: str, state: str, condition: str, priority: str) -> None:
+        """Tell how a part of the hub is, as its parts do."""
+        upkeep = Upkeep(self.device("hub-1"), self.conditions, lambda: self.hub_ns)
+        upkeep.note(name, state, "what it means", condition=condition, priority=priority)
+
     def broker(self, bearer: str, broker: str, *, reachable: bool) -> None:
         """Lose a broker or get it back, as hub.brokers does."""
         self.listening[broker] = self.hub_ns if reachable else None
@@ -192,7 +211,16 @@ class AlarmWard:
         anywhere = max(known) if len(known) == len(self.listening) else None
         listening = {**self.listening, "": anywhere}
         self.conditions.tick(list(self.devices.values()), self.hub_ns, listening)
+        if self.charted:
+            self._scores += self.early_warning.sweep(self._subjects(), self.charted, self.hub_ns)
         self.signals.tick(self.hub_ns)
+
+    def _subjects(self) -> list[Subject]:
+        found = []
+        for patient in self.charted:
+            devices = [one for one in self.devices.values() if self.patients.get(one.id) == patient]
+            found.append(Subject(patient, tuple(devices)))
+        return found
 
     def restart(self, *, redelivered: int = 0) -> None:
         """Stop and start the hub; the broker sends the newest `redelivered` readings again."""

@@ -169,6 +169,13 @@ class AlarmMachine(RuleBasedStateMachine):
                 latched.pop(alarm.id, None)
 
     @invariant()
+    def what_is_listed_under_an_alarm_is_under_one_that_is_shown_by_itself(self) -> None:
+        entries = {entry.alarm.id: entry for entry in self.ward.signals._entries.values()}
+        for entry in entries.values():
+            if entry.signal.under is not None:
+                assert entries[entry.signal.under].signal.under is None
+
+    @invariant()
     def what_is_shown_is_what_the_log_holds(self) -> None:
         in_log = {event.alarm.id: (event.alarm, event.signal) for event in self.ward.log.present()}
         shown = {e.alarm.id: (e.alarm, e.signal) for e in self.ward.signals._entries.values()}

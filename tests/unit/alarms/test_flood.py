@@ -1,5 +1,6 @@
 """A flood through the real signals and the real event log on disk."""
 
+from hub.alarms.alarm import AlarmEvent
 from hub.alarms.conditions import Conditions
 from hub.alarms.limits import load_limits
 from hub.alarms.log import EventLog
@@ -57,3 +58,25 @@ async def test_a_flood_of_technical_alarms_leaves_every_urgent_one_signalled_by_
     assert all(signal.under is None and signal.presence == "on" for signal in urgent)
     technical = [signal for _, alarm, signal in events if alarm.kind == "technical"]
     assert sum(signal.under is None for signal in technical) == 300
+
+
+def test_what_was_under_an_alarm_that_ended_just_before_a_crash_is_signalled_after_it():
+    events = []
+
+    def record(event, time_ns, alarm, **known):
+        events.append(AlarmEvent(len(events) + 1, event, time_ns, alarm, **known))
+
+    signals = Signals(record, LIMITS.policy)
+    conditions = Conditions(lambda _: LIMITS, signals.tell)
+    device = Device("main", "m-1", "icu", "native", 1.0)
+    conditions.technical(device, "clock_off", True, "clock", NOW)
+    conditions.technical(device, "rejects", True, "rejects", NOW)
+    conditions.technical(device, "clock_off", False, "", NOW)
+    assert [event.event for event in events] == ["start", "start", "end", "signalled"]
+    crashed = events[:3]
+    assert crashed[1].signal.under == crashed[2].alarm.id
+    events.clear()
+    again = Signals(record, LIMITS.policy)
+    again.restore([crashed[1]], crashed)
+    again.tick(NOW + 1)
+    assert [(event.event, event.signal.under) for event in events] == [("signalled", None)]
