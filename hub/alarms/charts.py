@@ -5,7 +5,7 @@ from typing import Final
 from msgspec import Struct, msgpack
 
 from hub.alarms.book import Book
-from hub.alarms.news2 import SCORED
+from hub.alarms.news2 import SCORED, Inputs, score
 
 _KIND: Final = "chart"
 KEEP_NS: Final = 7 * 24 * 3600 * 1_000_000_000
@@ -49,6 +49,14 @@ class Charts:
         unknown = sorted(set(charted.values) - set(SCORED))
         if unknown or not charted.values:
             raise ChartRefused(f"expected some of {', '.join(SCORED)}; found {', '.join(unknown) or 'none'}")
+        problems = score(Inputs(**charted.values)).problems  # type: ignore[arg-type] # it checks them
+        wrong = [
+            f"{name}: {problems[name].removeprefix('invalid: ')}"
+            for name in charted.values
+            if name in problems
+        ]
+        if wrong:
+            raise ChartRefused("; ".join(wrong))
         if not now_ns - KEEP_NS < charted.time_ns <= now_ns + 60 * 1_000_000_000:
             raise ChartRefused("time: expected a time of the last week, not in the future")
         await self._book.add(_KIND, charted.time_ns, msgpack.encode(charted))

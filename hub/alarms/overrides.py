@@ -18,7 +18,11 @@ _decode = msgpack.Decoder(Override).decode
 
 
 class OverrideRefused(ValueError):  # noqa: N818 - a refusal, told to who asked
-    """A change of limits that isn't allowed; the message says what to change."""
+    """A change of limits that isn't allowed; the message says what to change, `pointer` where it is."""
+
+    def __init__(self, message: str, pointer: str = "/values") -> None:
+        super().__init__(message)
+        self.pointer = pointer
 
 
 class Overrides:
@@ -51,12 +55,13 @@ class Overrides:
         """Return the changes in the order in which they were made."""
         return [one for one in self._all.values() if with_ended or one.ended_ns is None]
 
-    async def set(self, override: Override, now_ns: int) -> Override:
+    async def set(self, override: Override, now_ns: int, ward: str | None = None) -> Override:
         """Bring a change into force, in place of an earlier one of the same keys. Raises OverrideRefused.
 
-        A change that would switch an alarm off needs a reason and an end.
+        A change that would switch an alarm off needs a reason and an end. `ward` is the one that a patient is
+        in: what its changes brought is switched off as well.
         """
-        self._check(override, now_ns)
+        self._check(override, ward, now_ns)
         for other in self.listed():
             if _same_place(other, override):
                 rest = {key: value for key, value in other.values.items() if key not in override.values}
@@ -120,18 +125,18 @@ class Overrides:
             return False
         return True
 
-    def _check(self, override: Override, now_ns: int) -> None:
+    def _check(self, override: Override, ward: str | None, now_ns: int) -> None:
         if not override.who.strip() or not override.why.strip():
-            raise OverrideRefused("a change of limits says who makes it and why")
+            raise OverrideRefused("a change of limits says who makes it and why", "/why")
         if not override.values:
             raise OverrideRefused("say which key of the table to change")
         if override.until_ns is not None and override.until_ns <= now_ns:
-            raise OverrideRefused("until: expected a time in the future")
+            raise OverrideRefused("until: expected a time in the future", "/until")
         errors: list[str] = []
         before = [one for one in self.listed() if one.holds(now_ns) and _same_place(one, override)]
         groups = [group for group in AGE_GROUPS if override.is_for(group)]
         if not groups:
-            raise OverrideRefused(f"age_group: expected one of {', '.join(AGE_GROUPS)}")
+            raise OverrideRefused(f"age_group: expected one of {', '.join(AGE_GROUPS)}", "/age_group")
         for group in groups:
             try:
                 self._rules.of(group, [*before, override])
@@ -139,7 +144,9 @@ class Overrides:
                 errors += [line.partition(": ")[2] for line in str(error).splitlines()]
         if errors:
             raise OverrideRefused("; ".join(dict.fromkeys(errors)))
-        off = [key for group in groups for key in switched_off(self._rules.tables(group), override)]
+        patient = override.scope_id if override.scope == "patient" else None
+        in_force = self.of(override.site, override.scope_id if override.scope == "ward" else ward, patient)
+        off = [key for group in groups for key in switched_off(self._rules.tables(group, in_force), override)]
         if off and override.until_ns is None:
             keys = ", ".join(dict.fromkeys(off))
             raise OverrideRefused(

@@ -16,7 +16,7 @@ LONGEST_DELAY_S: Final = 60.0
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     source: str = ""
     """Where the numbers come from."""
@@ -53,7 +53,7 @@ class ParameterTable(_Table):
 class MemberTable(BaseModel):
     """One part of a combination."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     parameter: str
     below: float | None = None
@@ -141,7 +141,7 @@ class TechnicalTable(_Table):
 class StepTable(BaseModel):
     """One step of an escalation chain."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     role: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
     wait_s: float = Field(gt=0, le=3600)

@@ -16,7 +16,7 @@ from hub.alarms.conditions import Conditions
 from hub.alarms.delivery import Delivery
 from hub.alarms.early_warning import RECENT_NS, EarlyWarning, Subject
 from hub.alarms.escalation import Assignments
-from hub.alarms.limits import LimitSet
+from hub.alarms.limits import AGE_GROUPS, LimitSet
 from hub.alarms.log import EventLog
 from hub.alarms.news2 import MINIMUM_AGE, not_for
 from hub.alarms.overrides import Overrides
@@ -177,6 +177,17 @@ class AlarmSystem:
         now_ns = self._now_ns()
         self.conditions.tick(devices, now_ns, listening)
         self.signals.tick(now_ns)
+
+    def roles(self, site: str, ward: str) -> list[str]:
+        """Return the roles that are asked to respond in a ward, of any priority and age."""
+        changes = self.overrides.of(site, ward, None)
+        found = {
+            step.role
+            for group in AGE_GROUPS
+            for chain in self.rules.of_valid(group, changes).chains.values()
+            for step in chain
+        }
+        return sorted(found)
 
     def subjects(self) -> list[Subject]:
         """Return every patient in a bed with the devices there, as the early warning score needs them."""

@@ -18,9 +18,10 @@ from hub.alarms.rules import Override
 from hub.api import alarm_examples as examples
 from hub.api.access import has_role
 from hub.api.alarm_actions import CARERS, Alarming, Carer
+from hub.api.alarm_places import expect_asked_place, expect_place, unfit
 from hub.api.answers import answer, described
 from hub.api.parameters import ID, Id, Instant, Query, QueryId
-from hub.api.problems import Problem, documented, missing
+from hub.api.problems import Fault, Problem, documented, missing
 from hub.api.services import Hub, Token
 from hub.events import moment
 
@@ -183,10 +184,11 @@ class Transport(_Body):
 
 
 @router.get(
-    "/limits", summary="Limits in force", **described(LimitsAnswer, 401, 422, example=examples.LIMITS)
+    "/limits", summary="Limits in force", **described(LimitsAnswer, 401, 422, 503, example=examples.LIMITS)
 )
-async def limits(alarms: Alarming, query: Annotated[LimitsQuery, FromQuery()]) -> Response:
+async def limits(hub: Hub, alarms: Alarming, query: Annotated[LimitsQuery, FromQuery()]) -> Response:
     """The rules as they apply to a site, ward or patient, with who changed them, why and until when."""
+    await expect_asked_place(hub, query.site, query.ward)
     changes = alarms.overrides.of(query.site, query.ward, query.patient)
     tables = alarms.rules.tables(query.age_group, changes)
     return answer(LimitsAnswer(query.age_group, tables, [_change(one) for one in changes]))
@@ -206,19 +208,26 @@ async def changes(alarms: Alarming, query: Annotated[ChangesQuery, FromQuery()])
 @router.post(
     "/limits/changes",
     summary="Change limits",
-    **described(LimitChange, 401, 403, 404, 422, example=examples.CHANGED),
+    **described(LimitChange, 401, 403, 404, 422, 503, example=examples.CHANGED),
 )
 async def change(hub: Hub, alarms: Alarming, keeper: Keeper, body: ChangeLimits) -> Response:
     """Change limits. What would switch an alarm off needs an end; nurses change a patient's limits only."""
     if body.scope != "patient" and keeper.role == "nurse":
         raise Problem(403, "forbidden", "limits of a ward or site are changed by a charge nurse or biomed")
     bed: str | None = None
+    ward = body.scope_id if body.scope == "ward" else None
     age_group: str | None = body.age_group
     if body.scope == "patient":
         patient = await hub.registry.patient(body.scope_id)
-        bed, age_group = patient.bed, patient.age_group
+        bed, ward, age_group = patient.bed, patient.ward, patient.age_group
         if bed is None:
-            raise Problem(422, "invalid-request", "scope_id: this patient is in no bed")
+            raise unfit("scope_id", "this patient is in no bed")
+        if patient.site != body.site:
+            raise unfit("site", f"this patient is at {patient.site}")
+    else:
+        await expect_place(hub, body.site, ward, member="scope_id")
+        if body.scope == "site" and body.scope_id != body.site:
+            raise unfit("scope_id", f"expected the site itself: {body.site}")
     now_ns = hub.now_ns()
     override = Override(
         scope=body.scope,
@@ -234,9 +243,10 @@ async def change(hub: Hub, alarms: Alarming, keeper: Keeper, body: ChangeLimits)
         bed=bed,
     )
     try:
-        added = await alarms.overrides.set(override, now_ns)
+        added = await alarms.overrides.set(override, now_ns, ward)
     except OverrideRefused as error:
-        raise Problem(422, "limits-refused", str(error)) from error
+        fault = Fault(str(error), pointer=error.pointer)
+        raise Problem(422, "limits-refused", str(error), [fault]) from error
     return answer(_change(added))
 
 
@@ -270,7 +280,8 @@ async def replay_limits(hub: Hub, alarms: Alarming, keeper: Keeper, body: TryLim
     One at a time, over at most a week. Nothing is changed.
     """
     if not 0 < body.end - body.start <= LONGEST_REPLAY_NS:
-        raise Problem(422, "invalid-request", "to: expected a time after `from`, at most a week later")
+        raise unfit("to", "expected a time after `from`, at most a week later")
+    await expect_place(hub, body.site, body.ward)
     devices = [
         Replayed(bed.site, device, bed.bed, bed.ward, hub.registry.placement(bed.site, device).age_group)
         for bed in hub.registry.beds()
@@ -295,7 +306,8 @@ async def replay_limits(hub: Hub, alarms: Alarming, keeper: Keeper, body: TryLim
         for group in {device.age_group for device in devices} or {"adult"}:
             alarms.rules.of(group, [*in_force, *tried])
     except LimitsInvalid as error:
-        raise Problem(422, "limits-refused", str(error).partition(": ")[2]) from error
+        detail = str(error).partition(": ")[2]
+        raise Problem(422, "limits-refused", detail, [Fault(detail, pointer="/changes")]) from error
     if _replaying.locked():
         raise Problem(409, "replay-running", "limits are being tried out already; wait until that is done")
     async with _replaying:
@@ -319,10 +331,14 @@ async def assignments(hub: Hub, alarms: Alarming) -> Response:
 
 
 @router.post(
-    "/assignments", summary="Assign somebody", **described(Shift, 401, 403, 422, example=examples.SHIFT)
+    "/assignments", summary="Assign somebody", **described(Shift, 401, 403, 422, 503, example=examples.SHIFT)
 )
 async def assign(hub: Hub, alarms: Alarming, carer: Carer, body: Assign) -> Response:
     """Put somebody in charge of a bed or a ward for a shift."""
+    await expect_place(hub, body.site, body.ward, bed=body.bed)
+    roles = alarms.roles(body.site, body.ward)
+    if body.role not in roles:
+        raise unfit("role", f"expected one that an escalation chain of this ward asks: {', '.join(roles)}")
     assignment = Assignment(
         site=body.site,
         ward=body.ward,
@@ -336,7 +352,8 @@ async def assign(hub: Hub, alarms: Alarming, carer: Carer, body: Assign) -> Resp
     try:
         added = await alarms.assignments.assign(assignment, hub.now_ns())
     except AssignmentRefused as error:
-        raise Problem(422, "assignment-refused", str(error)) from error
+        fault = Fault(str(error), pointer=f"/{str(error).partition(':')[0]}")
+        raise Problem(422, "assignment-refused", str(error), [fault]) from error
     return answer(_shift(added))
 
 
@@ -370,7 +387,7 @@ async def transport(
         raise missing("the hub hasn't heard this device")
     now_ns = hub.now_ns()
     if body.until <= now_ns:
-        raise Problem(422, "invalid-request", "until: expected a time in the future")
+        raise unfit("until", "expected a time in the future")
     until_ns = alarms.conditions.transport(known, body.until, carer.name, body.why, now_ns)
     return answer(TransportAnswer(moment(until_ns)))
 

@@ -123,7 +123,9 @@ async def scores(hub: Hub, alarms: Alarming, query: Annotated[InScope, FromQuery
 
 
 @router.get(
-    "/patients/{patient}/news2", summary="NEWS2", **described(Scores, 401, 422, 503, example=examples.SCORES)
+    "/patients/{patient}/news2",
+    summary="NEWS2",
+    **described(Scores, 401, 404, 422, 503, example=examples.SCORES),
 )
 async def news2(
     hub: Hub,
@@ -140,6 +142,8 @@ async def news2(
     start_ns, end_ns = query.resolve(end_ns, default_s=86_400)
     found = await alarms.scores.of(patient, start_ns, end_ns, query.limit + 1)
     newest = alarms.early_warning.newest(patient)
+    if newest is None and not found:
+        await hub.registry.patient(patient)  # an unknown one isn't one without scores
     return answer(
         Scores(
             None if newest is None else _score(newest),

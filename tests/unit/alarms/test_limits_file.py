@@ -55,6 +55,7 @@ def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
         ("version = 2\n[adult.heart_rate]\nlow = 50\ndelay_s = 3600\n", "adult.heart_rate.delay_s"),
         ("version = 2\n[adult.heart_rate]\nlow = 50\ncritical_low = 60\n", "critical_low < low"),
         ("version = 2\n[adult]\n[coded.acvpu.Q]\n", "acvpu has no code Q"),
+        ("version = 2\n[adult.spo2]\nlow = nan\n", "adult.spo2.low: Input should be a finite number"),
         (
             "version = 2\n[adult]\n[[adult.combination]]\ncondition = 'x'\ntext = 't'\nall = []\n",
             "combination[0].all",
