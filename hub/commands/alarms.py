@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,18 +14,21 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from hub.alarms.book import Book, BookUnusable
 from hub.alarms.limits import LimitSet, LimitsInvalid, load_limits
 from hub.alarms.load import Figures
 from hub.alarms.news2 import News2InputInvalid, news2_json
+from hub.alarms.overrides import Overrides
 from hub.alarms.replay import Outcome, Replayed
 from hub.alarms.replay import replay as judge
+from hub.alarms.rules import Limits
 from hub.api.parameters import instant
 from hub.app import open_store
 from hub.commands.outcome import CONFIG, FAILED, UNAVAILABLE, fail
 from hub.commands.run import ConfigOption, settings_or_fail
 from hub.datadir import DataDir
 from hub.settings import Settings
-from hub.stores.store import Store, StoreRefused, StoreUnavailable
+from hub.stores.store import StoreRefused, StoreUnavailable
 from hub.ward.model import RegistryUnavailable
 from hub.ward.registry import Registry
 
@@ -50,6 +54,8 @@ def replay(
 ) -> None:
     """Run limits over stored readings: how many alarms there would have been, beside the limits in use.
 
+    What site and wards changed through the API holds beside both.
+
     The embedded store belongs to a running hub: ask that by POST /api/v1/alarms/replay, or stop it first.
     InfluxDB and VictoriaMetrics can be read beside it.
 
@@ -69,7 +75,7 @@ def replay(
         fail(f"--from, --to: {error}", FAILED)
     try:
         found = asyncio.run(_replay(settings, [in_use, tried], ward, start_ns, end_ns))
-    except (StoreUnavailable, StoreRefused, RegistryUnavailable) as error:
+    except (StoreUnavailable, StoreRefused, RegistryUnavailable, BookUnusable) as error:
         fail(str(error), UNAVAILABLE)
     named = dict(zip(("in_use", "tried"), found, strict=True))
     if as_json:
@@ -101,7 +107,8 @@ async def _replay(
     settings: Settings, rules: list[LimitSet], ward: str | None, start_ns: int, end_ns: int
 ) -> list[Outcome]:
     registry = Registry(settings.registry_url)
-    store = open_store(settings.stores[0], DataDir(settings.data_dir))
+    data = DataDir(settings.data_dir)
+    store = open_store(settings.stores[0], data)
     await registry.start()
     try:
         devices = []
@@ -109,19 +116,32 @@ async def _replay(
             at = registry.placement(device.site, device.id)
             if ward is None or at.ward == ward:
                 devices.append(Replayed(device.site, device.id, at.bed, at.ward, at.age_group))
+        if not devices and ward is not None:
+            wards = ", ".join(sorted({one.id for one in await registry.wards()}))
+            fail(f"--ward: no device is in ward {ward}; there are the wards {wards}", FAILED)
         await store.start()
         try:
-            return [await _judge(store, devices, one, start_ns, end_ns) for one in rules]
+            return [
+                await judge(store, devices, await _limits_of(one, data), start_ns, end_ns) for one in rules
+            ]
         finally:
             await store.stop()
     finally:
         await registry.stop()
 
 
-async def _judge(
-    store: Store, devices: list[Replayed], rules: LimitSet, start_ns: int, end_ns: int
-) -> Outcome:
-    return await judge(store, devices, lambda one: rules.of(one.age_group), start_ns, end_ns)
+async def _limits_of(rules: LimitSet, data: DataDir) -> Callable[[Replayed], Limits]:
+    """Return the rules of a device's place, with what the site and the ward changed. Raises BookUnusable."""
+    if not data.alarm_book.exists():
+        return lambda one: rules.of(one.age_group)
+    book = Book(data.alarm_book)
+    await book.start()
+    try:
+        changes = Overrides(book, rules)
+        await changes.start(time.time_ns())
+    finally:
+        await book.stop()
+    return lambda one: rules.of_valid(one.age_group, changes.of(one.site, one.ward, None))
 
 
 def _print(named: dict[str, Outcome]) -> None:

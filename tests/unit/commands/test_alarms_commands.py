@@ -5,6 +5,10 @@ import sys
 
 import pytest
 
+from hub.alarms.book import Book
+from hub.alarms.limits import load_limits
+from hub.alarms.overrides import Overrides
+from hub.alarms.rules import Override
 from hub.intake import empty_batch
 from hub.model import Reading
 from hub.stores.duckdb import DuckDBStore
@@ -94,3 +98,33 @@ def test_replay_says_which_limit_is_wrong(stopped_hub):
     done = hub("alarms", "replay", *SPAN, "--limits", "ward.toml", cwd=stopped_hub)
     assert done.returncode == 78
     assert "did you mean heart_rate" in done.stderr
+
+
+def test_what_the_ward_changed_holds_in_a_replay_beside_both(stopped_hub):
+    async def change():
+        book = Book(stopped_hub / "data" / "alarm-book.sqlite")
+        await book.start()
+        override = Override(
+            scope="ward",
+            site="main",
+            scope_id="icu",
+            table="heart_rate",
+            values={"low": 100},
+            who="charge",
+            why="a test",
+            set_ns=T0,
+        )
+        await Overrides(book, load_limits()).set(override, T0)
+        await book.stop()
+
+    asyncio.run(change())
+    done = hub("alarms", "replay", *SPAN, "--limits", "ward.toml", "--json", cwd=stopped_hub)
+    told = json.loads(done.stdout)
+    assert told["in_use"]["by_condition"] == {"heart_rate limit_high": 2, "heart_rate limit_low": 2}
+    assert told["tried"]["by_condition"] == {"heart_rate limit_low": 2}
+
+
+def test_replay_of_a_ward_that_isnt_there_names_those_that_are(stopped_hub):
+    done = hub("alarms", "replay", *SPAN, "--ward", "icuu", cwd=stopped_hub)
+    assert done.returncode == 1
+    assert "no device is in ward icuu; there are the wards icu" in done.stderr
