@@ -98,6 +98,10 @@ class DuckDBStore:
         self, site: str, device: str, start_ns: int, end_ns: int, limit: int = 10_000
     ) -> list[Reading]:
         """Return readings with start_ns <= time_ns < end_ns, oldest first, at most `limit`."""
+        if self._db is not None:  # what is in memory waits for nothing that is being written
+            found = self._recent.readings(site, device, start_ns, end_ns, limit)
+            if found is not None:
+                return found
         return await self._do(
             lambda db: reads.readings(db, self._keys, self._recent, (site, device), start_ns, end_ns, limit)
         )
@@ -118,6 +122,10 @@ class DuckDBStore:
         parameters: Sequence[str] = (),
     ) -> list[Reading]:
         """Return the newest readings with start_ns <= time_ns < end_ns, newest first, at most `limit`."""
+        if self._db is not None:
+            found = self._recent.newest(site, device, start_ns, end_ns, limit, parameters)
+            if found is not None:
+                return found
         return await self._do(
             lambda db: reads.newest(
                 db, self._keys, self._recent, (site, device), start_ns, end_ns, limit, parameters

@@ -1,3 +1,5 @@
+import asyncio
+import threading
 from pathlib import Path
 
 import pytest
@@ -150,6 +152,31 @@ async def test_the_store_tells_what_was_written_erased_refused_and_expired_since
     assert await newest(store) == [199, 198, 197]
     await store.expire(TIME_NS + 10 * DAY_NS, Retention(1, 1, 1))
     assert await newest(store) == []
+
+
+async def test_what_was_asked_once_is_answered_while_the_store_is_at_work(store):
+    await write(store, *(reading(at) for at in range(9)))
+    assert await newest(store) == [8, 7, 6]
+    over = threading.Event()
+    work = asyncio.create_task(store._do(lambda _: over.wait(30)))
+    try:
+        await asyncio.sleep(0)
+        assert await asyncio.wait_for(newest(store), 10) == [8, 7, 6]
+        last = store.readings("north", "mon-1", TIME_NS + 8_000_000, TIME_NS + DAY_NS)
+        assert len(await asyncio.wait_for(last, 10)) == 1
+        assert not work.done()
+    finally:
+        over.set()
+        await work
+
+
+def test_who_asks_in_the_middle_of_a_change_takes_a_look():
+    recent = Recent()
+    recent.keep("north", "mon-1", [reading(1)])
+    with recent._changing:
+        assert recent.newest("north", "mon-1", *EVER, 1) is None
+        assert recent.readings("north", "mon-1", *EVER, 1) is None
+    assert recent.newest("north", "mon-1", *EVER, 1) == [reading(1)]
 
 
 async def test_what_is_asked_for_is_found_in_what_was_moved_and_beyond_the_last_minutes(store):
