@@ -40,8 +40,8 @@ class Recent:
     """Answers what is asked again and again without a look into the store.
 
     What it says is what the store would say: `keep` what a look found, `add` what was written since, `forget`
-    where something was removed. The thread that reads and writes the store does these. Any thread may ask, and
-    none waits: who asks in the middle of a change is told that it takes a look.
+    where something was removed. The thread that reads and writes the store does these. Any thread may ask
+    and none waits: who asks in the middle of a change is told that it takes a look.
     """
 
     def __init__(self, *, newest_ms: int = 0, devices: int = _DEVICES, most: int = _READINGS) -> None:
