@@ -40,6 +40,9 @@ _NAMED: Final = ("signals", "technical", "coded", "escalation")
 _ALWAYS: Final = ("\uffff", "")
 """A quiet range that holds nothing: every value gets the closer look."""
 
+COMBINATION: Final = "combination."
+"""Before the condition of a combination: the name of its table."""
+
 Tables = dict[str, dict[str, Any]]
 
 
@@ -80,6 +83,8 @@ class LimitSet:
         tables: Tables = {
             name: dict(table) for name, table in self._document[group].items() if isinstance(table, dict)
         }
+        combinations = self._document[group].get("combination", [])
+        tables |= {name: dict(table) for name, table in _named(combinations)}
         for name in _SHARED:
             shared = self._document.get(name, {})
             if name in _NAMED:
@@ -87,8 +92,8 @@ class LimitSet:
             else:
                 tables[name] = dict(shared)
         for one in in_order(overrides):
-            if not one.is_for(group):
-                continue
+            if not one.is_for(group) or (one.table.startswith(COMBINATION) and one.table not in tables):
+                continue  # not every age group has every combination
             table = tables.setdefault(one.table, {})
             for key, value in one.values.items():
                 if value is None:
@@ -100,8 +105,7 @@ class LimitSet:
     def _compile(self, group: str, overrides: "tuple[_Applied, ...]") -> Limits:
         errors: list[str] = []
         tables = self.tables(group, [one.override for one in overrides])
-        combinations = self._document[group].get("combination", [])
-        limits = _limits(tables, combinations, f"{self._source}: {group}", errors)
+        limits = _limits(tables, f"{self._source}: {group}", errors)
         if errors:
             raise LimitsInvalid("\n".join(errors))
         return limits
@@ -142,6 +146,8 @@ def limit_set(document: dict[str, Any], source: str) -> LimitSet:
         for name, table in document.items()
         if name not in (*AGE_GROUPS, *_SHARED) or not isinstance(table, dict)
     ]
+    if not errors:
+        errors += _unnamed(document, source)
     if "adult" not in document:
         errors.append(f"{source}: adult: the adult limits are missing")
     if errors:
@@ -161,13 +167,14 @@ def limit_set(document: dict[str, Any], source: str) -> LimitSet:
     return rules
 
 
-def _limits(tables: Tables, combinations: Any, where: str, errors: list[str]) -> Limits:  # noqa: ANN401 - TOML
+def _limits(tables: Tables, where: str, errors: list[str]) -> Limits:
     by_parameter: dict[str, tuple[Side, ...]] = {}
     rates: dict[str, tuple[Rate, ...]] = {}
     policies: dict[str, schema.SignalTable] = {}
     own: dict[str, schema.SignalTable] = {}
     technical: dict[str, schema.TechnicalTable] = {}
     coded: dict[str, tuple[CodedRule, ...]] = {}
+    together: dict[str, tuple[Combination, ...]] = {}
     news2: schema.News2Table | None = None
     flood = schema.FloodTable()
     chains: dict[Priority, tuple[Step, ...]] = {}
@@ -182,6 +189,8 @@ def _limits(tables: Tables, combinations: Any, where: str, errors: list[str]) ->
                 technical[key] = schema.TechnicalTable.model_validate(table)
             elif kind == "coded":
                 coded[key] = _coded(key, table)
+            elif kind == "combination":
+                _combine(together, key, schema.CombinationTable.model_validate(table))
             elif kind == "escalation":
                 chains[_priority(key)] = schema.EscalationTable.model_validate(table).compiled()
             elif kind == "news2":
@@ -197,7 +206,6 @@ def _limits(tables: Tables, combinations: Any, where: str, errors: list[str]) ->
         except ValueError as error:
             errors.append(f"{where}.{name}: {error}")
     by_parameter[CANARY] = (SIDE,)
-    together = _combinations(combinations, where, errors)
     missing = [priority for priority in schema.PRIORITIES if priority not in policies]
     errors += [f"{where}: signals.{priority}: the table is missing" for priority in missing]
     if errors:
@@ -320,29 +328,42 @@ def _coded(name: str, table: dict[str, Any]) -> tuple[CodedRule, ...]:
     return tuple(rules)
 
 
-def _combinations(tables: Any, where: str, errors: list[str]) -> dict[str, tuple[Combination, ...]]:  # noqa: ANN401
-    if not isinstance(tables, list):
-        errors.append(f"{where}.combination: write [[{where.rpartition(' ')[2]}.combination]]")
-        return {}
-    by_parameter: dict[str, tuple[Combination, ...]] = {}
-    for position, table in enumerate(tables):
-        try:
-            checked = schema.CombinationTable.model_validate(table)
-        except ValidationError as error:
-            name = f"combination[{position}]"
-            errors += [_line(where, name, one["loc"], one["msg"]) for one in error.errors()]
+def _named(combinations: list[Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Return combinations as tables by name: `combination.` and the condition, by which changes know them."""
+    return [
+        (f"{COMBINATION}{table.get('condition', position)}", table)
+        for position, table in enumerate(combinations)
+    ]
+
+
+def _unnamed(document: Mapping[str, Any], source: str) -> list[str]:
+    """Return what keeps the combinations of a limits file from being tables with a name of their own each."""
+    errors = []
+    for group in AGE_GROUPS:
+        found = document.get(group, {}).get("combination", [])
+        if not isinstance(found, list) or not all(isinstance(table, dict) for table in found):
+            errors.append(f"{source}: {group}.combination: write [[{group}.combination]]")
             continue
-        members = tuple(Member(part.parameter, part.below, part.above) for part in checked.all)
-        one = Combination(
-            checked.condition,
-            checked.text,
-            checked.priority,
-            round(checked.delay_s * SECOND_NS),
-            members,
-        )
-        for member in members:
-            by_parameter[member.parameter] = (*by_parameter.get(member.parameter, ()), one)
-    return by_parameter
+        names = [name for name, _ in _named(found)]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        errors += [
+            f"{source}: {group}.{name}: there are several, give each its own condition" for name in twice
+        ]
+    return errors
+
+
+def _combine(
+    by_parameter: dict[str, tuple[Combination, ...]], name: str, table: schema.CombinationTable
+) -> None:
+    if table.condition != name:
+        raise ValueError("condition: the name of a combination can't be changed")
+    if not table.enabled:
+        return
+    members = tuple(Member(part.parameter, part.below, part.above) for part in table.all)
+    delay_ns = round(table.delay_s * SECOND_NS)
+    one = Combination(table.condition, table.text, table.priority, delay_ns, members)
+    for member in members:
+        by_parameter[member.parameter] = (*by_parameter.get(member.parameter, ()), one)
 
 
 def _quiet(

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from hub.alarms.alarm import RANK
 from hub.alarms.book import Book
-from hub.alarms.limits import AGE_GROUPS, LimitSet, LimitsInvalid, Tables
+from hub.alarms.limits import AGE_GROUPS, COMBINATION, LimitSet, LimitsInvalid, Tables
 from hub.alarms.rules import Override, in_order
 from hub.model import Priority
 from hub.vocabulary import PARAMETERS
@@ -137,6 +137,11 @@ class Overrides:
         groups = [group for group in AGE_GROUPS if override.is_for(group)]
         if not groups:
             raise OverrideRefused(f"age_group: expected one of {', '.join(AGE_GROUPS)}", "/age_group")
+        fixed = [key for key in override.values if override.table == "flood" and key.startswith("chatter_")]
+        if fixed:
+            raise OverrideRefused(f"flood: {', '.join(fixed)} is the whole hub's: set it in the limits file")
+        if override.table.startswith(COMBINATION):
+            self._check_combination(override, groups)
         for group in groups:
             try:
                 self._rules.of(group, [*before, override])
@@ -153,6 +158,12 @@ class Overrides:
                 f"{override.table}: this switches an alarm off ({keys}): say until when (`until`)"
             )
 
+    def _check_combination(self, override: Override, groups: list[str]) -> None:
+        tables = {name for group in groups for name in self._rules.tables(group)}
+        if override.table not in tables:
+            known = ", ".join(sorted(name for name in tables if name.startswith(COMBINATION)))
+            raise OverrideRefused(f"{override.table}: there is no such combination; use {known}", "/table")
+
 
 def switched_off(before: Tables, override: Override) -> list[str]:
     """Return the keys with which a change takes an alarm away, or makes it one that nobody is told of."""
@@ -168,8 +179,8 @@ def switched_off(before: Tables, override: Override) -> list[str]:
             )
             if value is None or never:
                 keys.append(key)
-        elif key == "enabled" and value is False:
-            keys.append(key)
+        elif (key == "enabled" and value is False) or (key == "all" and table):
+            keys.append(key)  # which values other thresholds still take nobody can tell
         elif key.endswith("priority") or (override.table == "news2" and key in ("medium", "high", "single")):
             was: Priority = table.get(key, "high" if key == "critical_priority" else "medium")
             if value == "information" and RANK[was] > RANK["information"]:

@@ -74,6 +74,7 @@ class CombinationTable(_Table):
 
     condition: str = Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")
     text: str
+    enabled: bool = True
     priority: Priority = "high"
     delay_s: float = Field(default=0.0, ge=0, le=LONGEST_DELAY_S)
     all: list[MemberTable] = Field(min_length=2)

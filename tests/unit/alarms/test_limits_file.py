@@ -58,7 +58,13 @@ def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
         ("version = 2\n[adult.spo2]\nlow = nan\n", "adult.spo2.low: Input should be a finite number"),
         (
             "version = 2\n[adult]\n[[adult.combination]]\ncondition = 'x'\ntext = 't'\nall = []\n",
-            "combination[0].all",
+            "adult.combination.x.all",
+        ),
+        ("version = 2\n[adult]\n[[adult.combination]]\n", "adult.combination.0.condition"),
+        ("version = 2\n[adult]\ncombination = 5\n", "adult.combination: write [[adult.combination]]"),
+        (
+            "version = 2\n[adult]\n" + "[[adult.combination]]\ncondition = 'x'\n" * 2,
+            "adult.combination.x: there are several",
         ),
         ("version = 2\n[adult]\n[signals.high]\nlatching = 'yes please'\n", "signals.high.latching"),
     ],

@@ -84,6 +84,12 @@ async def test_discharge_and_transfer_end_the_patients_limits(book, bed_of):
         ("heart_rate", {"high": 350}),
         ("spo2", {"critical_priority": "information"}),
         ("news2", {"enabled": False}),
+        ("combination.respiratory_depression", {"enabled": False}),
+        ("combination.respiratory_depression", {"priority": "information"}),
+        (
+            "combination.respiratory_depression",
+            {"all": [{"parameter": "spo2", "below": 5}, {"parameter": "respiratory_rate", "below": 5}]},
+        ),
     ],
 )
 async def test_switching_an_alarm_off_needs_an_end(book, table, values):
@@ -98,6 +104,7 @@ async def test_switching_an_alarm_off_needs_an_end(book, table, values):
     ("known", "message"),
     [
         ({"values": {"low": 79}}, "critical_low < low"),
+        ({"table": "flood", "values": {"chatter_starts": 5}}, "the whole hub's"),
         ({"values": {"lo": 88}}, "lo"),
         ({"table": "spo3"}, "did you mean"),
         ({"why": " "}, "why"),
@@ -124,3 +131,30 @@ async def test_changes_that_contradict_each_other_never_stop_the_evaluation(book
     near = change(table="heart_rate", values={"high": 90})
     limits = RULES.of_valid("adult", [near, wide])
     assert [side.warning.bound for side in limits.by_parameter["heart_rate"]] == [100, 120]
+
+
+async def test_a_ward_sets_a_combination_in_every_age_group_that_has_it(book):
+    overrides = Overrides(book, RULES)
+    table = "combination.respiratory_depression"
+    values = {"delay_s": 30, "priority": "medium"}
+    await overrides.set(change(scope="ward", scope_id="icu", table=table, values=values), NOW)
+    changed = overrides.of("main", "icu", None)
+    (found,) = RULES.of("adult", changed).combinations["spo2"]
+    assert (found.delay_ns, found.priority) == (30 * 10**9, "medium")
+    assert RULES.of("neonatal", changed).combinations == {}
+    assert RULES.tables("adult", changed)[table]["delay_s"] == 30
+
+
+async def test_a_combination_that_is_switched_off_for_a_patient_is_judged_for_the_others(book):
+    overrides = Overrides(book, RULES)
+    table = "combination.respiratory_depression"
+    off = change(table=table, values={"enabled": False}, age_group="adult", until_ns=NOW + HOUR)
+    await overrides.set(off, NOW)
+    assert RULES.of("adult", overrides.of("main", "icu", "pt-1")).combinations == {}
+    assert "spo2" in RULES.of("adult", overrides.of("main", "icu", "pt-2")).combinations
+
+
+async def test_a_combination_that_isnt_there_is_refused_with_those_that_are(book):
+    with pytest.raises(OverrideRefused, match=r"use combination\.respiratory_depression") as refused:
+        await Overrides(book, RULES).set(change(table="combination.other", values={"delay_s": 5}), NOW)
+    assert refused.value.pointer == "/table"
