@@ -26,11 +26,13 @@ CARERS = ("nurse", "charge-nurse")
 Carer = Annotated[Token, Depends(has_role(*CARERS))]
 
 
-class _Body(BaseModel):
+class Body(BaseModel):
+    """A body that holds nothing unknown."""
+
     model_config = ConfigDict(extra="forbid")
 
 
-class Acknowledge(_Body):
+class Acknowledge(Body):
     """Take charge of an alarm."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"why": "on my way"}]})
@@ -38,7 +40,7 @@ class Acknowledge(_Body):
     why: str | None = Field(default=None, max_length=1000)
 
 
-class Pause(_Body):
+class Pause(Body):
     """Pause the audio of an alarm."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"seconds": 120}]})
@@ -46,7 +48,7 @@ class Pause(_Body):
     seconds: float = Field(gt=0, le=3600)
 
 
-class SwitchOff(_Body):
+class SwitchOff(Body):
     """Switch the signal of an alarm off until a time."""
 
     model_config = ConfigDict(
@@ -57,7 +59,7 @@ class SwitchOff(_Body):
     until: Instant
 
 
-class Comment(_Body):
+class Comment(Body):
     """A remark."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"text": "doctor informed"}]})
@@ -65,7 +67,7 @@ class Comment(_Body):
     text: str = Field(min_length=1, max_length=4000)
 
 
-class HandOver(_Body):
+class HandOver(Body):
     """Hand an alarm over."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"to": "nurse-2", "why": "break"}]})

@@ -2,8 +2,11 @@ import pytest
 
 from hub.api import (
     alarm_actions,
+    alarm_limits,
     alarm_load,
-    alarm_rules,
+    alarm_shifts,
+    alarm_transport,
+    alarm_trials,
     alarms,
     devices,
     health,
@@ -43,8 +46,11 @@ def operations(api):
 def test_the_document_lists_every_route(api):
     parts = (
         alarm_actions,
+        alarm_limits,
         alarm_load,
-        alarm_rules,
+        alarm_shifts,
+        alarm_transport,
+        alarm_trials,
         alarms,
         devices,
         locations,
