@@ -30,13 +30,46 @@ _PARAMETERS: Final = (
     (r"(?:body_?)?weight", "body_weight"),
 )
 _SCALED: Final = re.compile(r"(.+?)_?[cx](10{1,3})")
-_UNITS: Final = {"_ul_h": "uL/h", "_ml_h": "mL/h", "_ul": "uL", "_ml": "mL"}
+_UNITS: Final = {  # by the ending of a name; mmHg is `mm_hg` once words are apart
+    "_ul_h": "uL/h",
+    "_ml_h": "mL/h",
+    "_ul": "uL",
+    "_ml": "mL",
+    "_mmhg": "mm[Hg]",
+    "_mm_hg": "mm[Hg]",
+    "_kpa": "kPa",
+    "_k_pa": "kPa",
+    "_cmh2o": "cm[H2O]",
+    "_cm_h2_o": "cm[H2O]",
+    "_mmol_l": "mmol/L",
+    "_mg_dl": "mg/dL",
+    "_bpm": "/min",
+    "_brpm": "/min",
+    "_per_min": "/min",
+    "_pct": "%",
+    "_percent": "%",
+    "_deg_c": "Cel",
+    "_degc": "Cel",
+    "_celsius": "Cel",
+    "_c": "Cel",
+    "_deg_f": "[degF]",
+    "_degf": "[degF]",
+    "_fahrenheit": "[degF]",
+    "_f": "[degF]",
+    "_kg": "kg",
+}
 VALUE: Final = frozenset({"value", "val", "v", "reading", "result", "num", "pct", "percent"})
 """Names that say only that there is a value; what is above them says of what."""
 UNIT: Final = frozenset({"unit", "units", "u", "uom"})
 QUALITY: Final = frozenset({"quality", "qual", "q", "status", "st", "grade", "validity"})
 GOOD: Final = frozenset({"ok", "valid", "good", "final", "normal", "1", "true"})
 """Words of a quality that mean `valid`."""
+ALARMS: Final = re.compile(r"alarm|alert|fault|warning")
+"""Where a payload tells of alarms."""
+FLAG: Final = re.compile(
+    r".*(?:alarm|alert|fault|occlu|lead.?s?_?off|disconnect|air_in_line|low_?bat|bat.*_?low|malfunction).*"
+)
+"""What a field is called that is true while an alarm condition is there."""
 TIME: Final = re.compile(
     r"(?:.*_)?(?:date_?time|time_?stamp|time|date|ts|t|at|clock|when|epoch)(?:_(?:utc|[mun]?s))?"
 )
@@ -70,8 +103,13 @@ def guess(name: str) -> str | None:
     if said in PARAMETERS and PARAMETERS[said].kind != "waveform":
         return said
     found = next((parameter for pattern, parameter in _PARAMETERS if re.fullmatch(pattern, said)), None)
+    if found is not None:
+        return found
     scaled = _SCALED.fullmatch(said)
-    return guess(scaled[1]) if found is None and scaled else found
+    ending = next((one for one in _UNITS if said.endswith(one)), None)
+    if ending is not None:
+        return guess(said.removesuffix(ending))
+    return guess(scaled[1]) if scaled else None
 
 
 def scale(name: str) -> int:

@@ -7,13 +7,17 @@ marked, and all that the samples hold is listed.
 import json
 import re
 from collections.abc import Iterator, Sequence
+from datetime import datetime
+from itertools import pairwise
 from typing import Final
 
 from msgspec import Struct
 
 from hub.devices.content import GRADES
 from hub.devices.guess import (
+    ALARMS,
     DEVICE,
+    FLAG,
     GOOD,
     QUALITY,
     TIME,
@@ -32,6 +36,8 @@ from hub.vocabulary import PARAMETERS, VOCABULARY, by_mdc, by_mdc_name
 _NO_VALUES: Final = ("-", "--", "---", "", "NaN", "null", "N/A", "-999", "-99.9", "-32768")
 _NUMBER: Final = re.compile(r"\s*[+-]?\d+(?:\.\d+)?\s*")
 _MAX_LISTED: Final = 200
+_USUAL_S: Final = 60
+_LONGEST_S: Final = 3600
 _SHOWN: Final = 40
 """Characters of a sample's value that are listed."""
 
@@ -113,11 +119,12 @@ def propose(payloads: Sequence[bytes], topic: str, title: str) -> str:
         "",
         f"title = {_text(title)}",
         'source = "say where the format is described, and what it was tried on"',
-        "interval_s = 60 # guess: seconds between two messages of a device",
+        f"interval_s = {_interval(groups)} # guess: seconds between two messages of a device",
     ]
     if any(isinstance(value, str) and _NUMBER.fullmatch(value) for leaf in leaves for value in leaf.values):
         lines.append("text_numbers = true")
     found = [text for text in _NO_VALUES if any(_says(leaf, text) for leaf in leaves)]
+    found += sorted({text for leaf in leaves for text in _below_nothing(leaf)} - {*found})
     if found:
         said = ", ".join(text if _NUMBER.fullmatch(text) else _text(text) for text in found)
         lines.append(f"no_value = [{said}]")
@@ -178,6 +185,27 @@ def _identity(groups: Sequence[_Group], topic: str) -> Iterator[str]:
         yield "# no time was found: readings get the time of their receipt"
 
 
+def _interval(groups: Sequence[_Group]) -> int:
+    """Return how far the times of the samples are apart, usually; a minute where they don't tell."""
+    time = groups[0].time if groups else None
+    told = [] if time is None else [_seconds(value) for value in time.values]
+    moments = sorted({one for one in told if one is not None})
+    steps = sorted(after - before for before, after in pairwise(moments))
+    usual = round(steps[len(steps) // 2]) if len(steps) > 1 else 0
+    return usual if 1 <= usual <= _LONGEST_S else _USUAL_S
+
+
+def _seconds(value: object) -> float | None:
+    """Return a time that is an RFC 3339 text, or a number of whatever part of a second."""
+    text = str(value)
+    if re.fullmatch(r"\d{10}(?:\d{3}){0,3}", text):
+        return int(text) * 10.0 ** (10 - len(text))
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        return None
+
+
 def _address(leaf: _Leaf) -> str:
     odd = {char for value in leaf.values for char in str(value) if not (char.isalnum() or char in "_-")}
     if not odd:
@@ -193,7 +221,7 @@ def _time(leaf: _Leaf, *, whole: bool) -> str:
 
 def _reads(group: _Group, *, own_time: bool) -> Iterator[str]:
     """Return how to read one kind of record; nothing where nothing is guessed of it."""
-    body = _named(group) or [*_values(group), *_alarms(group)]
+    body = _named(group) or [*_values(group), *_alarms(group), *_flags(group)]
     begin = ["", "[[read]]", *([] if group.each == "$" else [f"each = {_text(group.each)}"])]
     if body:
         yield from begin
@@ -284,6 +312,26 @@ def _alarms(group: _Group) -> Iterator[str]:
             yield f"alarms = [{{ path = {_text(path)}, map = {{ {conditions} }} }}] # guess: which priority?"
 
 
+def _flags(group: _Group) -> Iterator[str]:
+    """Return how to read what is true while a condition is there: of one name, or named beside it."""
+    flags = [leaf for leaf in group.leaves if all(isinstance(value, bool) for value in leaf.values)]
+    if flags and ALARMS.search(group.each.lower()):
+        named = next(
+            (leaf for leaf in group.leaves if all(isinstance(one, str) for one in leaf.values)), None
+        )
+        if named is not None:
+            said = dict.fromkeys(str(one) for one in named.values)
+            conditions = ", ".join(f"{_text(word)} = {_text(_condition(word))}" for word in said)
+            condition = f"{{ path = {_text(named.path)}, map = {{ {conditions} }} }}"
+            yield from ['empty = "ok"', "", "[[read.alarm]] # guess: which priority? which other words?"]
+            yield from [f"path = {_text(flags[0].path)}", f"condition = {condition}"]
+            return
+    for leaf in flags:
+        if FLAG.fullmatch(leaf.name):
+            yield from ["", "[[read.alarm]] # guess: which priority?", f"path = {_text(leaf.path)}"]
+            yield f"condition = {_text(_condition(leaf.name))}"
+
+
 def _condition(word: str) -> str:
     return re.sub(r"^[^a-z]+", "", words(word))[:63] or "alarm"
 
@@ -356,6 +404,15 @@ def _says(leaf: _Leaf, text: str) -> bool:
     if text == "" and not leaf.numeric:
         return False
     return any(str(value) == text for value in leaf.values) and (leaf.numeric or leaf.parameter is not None)
+
+
+def _below_nothing(leaf: _Leaf) -> Iterator[str]:
+    """Return numbers that stand for no value: below 0 where nothing measured can be."""
+    parameter = None if leaf.parameter is None else PARAMETERS[leaf.parameter]
+    if parameter is not None and parameter.is_number and parameter.low >= 0:
+        for value in leaf.values:
+            if isinstance(value, int | float | str) and _is_number(value) and float(value) < 0:
+                yield str(value).strip()
 
 
 def _parent(path: str) -> str:

@@ -7,7 +7,7 @@ import pytest
 
 from hub.devices.catalog import Catalog
 from hub.devices.check import check
-from hub.devices.decode import Observed, Refused
+from hub.devices.decode import AlarmSent, Observed, Refused
 from hub.devices.guess import guess
 from hub.devices.payload import UnreadableError
 from hub.devices.propose import propose
@@ -65,6 +65,75 @@ def test_texts_for_no_value_are_seen():
     text = propose([b'{"hr":"72"}', b'{"hr":"-"}'], "mine/{device}", "Mine")
     assert "text_numbers = true" in text
     assert 'no_value = ["-"]' in text
+
+
+TELLING = [
+    {
+        "ts": 1795488192 + 5 * n,
+        "hr_bpm": hr,
+        "SpO2_pct": 97,
+        "mean_kpa": 12.0,
+        "leadsOff": n == 1,
+        "alerts": said,
+    }
+    for n, (hr, said) in enumerate(
+        [
+            (72, []),
+            (-1, [{"code": "PROBE OFF", "active": True}]),
+            (74, [{"code": "PROBE OFF", "active": False}]),
+        ]
+    )
+]
+
+
+def test_names_that_end_in_a_unit_are_of_what_stands_before_it():
+    assert [guess(name) for name in ("hr_bpm", "SpO2_pct", "tempC", "MAP_mmHg", "glucose_mmol_l")] == [
+        "heart_rate",
+        "spo2",
+        "temperature",
+        "nibp_mean",
+        "glucose",
+    ]
+    text = propose([json.dumps(TELLING[0]).encode()], "mine/{device}", "Mine")
+    assert '{ path = "hr_bpm", parameter = "heart_rate", unit = "/min" }' in text
+    assert '{ path = "mean_kpa", parameter = "nibp_mean", unit = "kPa" }' in text
+
+
+def test_the_interval_is_what_lies_between_the_samples_and_a_minute_where_they_are_few():
+    samples = [json.dumps(one).encode() for one in TELLING]
+    assert "interval_s = 5 # guess" in propose(samples, "mine/{device}", "Mine")
+    assert "interval_s = 60 # guess" in propose(samples[:2], "mine/{device}", "Mine")
+    written = [f'{{"time":"2026-11-24T02:43:{s}Z","hr":72}}'.encode() for s in (10, 40, 12, 10)]
+    assert "interval_s = 28 # guess" in propose(written, "mine/{device}", "Mine")
+
+
+def test_a_number_that_nothing_measured_can_be_stands_for_no_value():
+    samples = [json.dumps(one).encode() for one in TELLING]
+    assert "no_value = [-1]" in propose(samples, "mine/{device}", "Mine")
+    below = [b'{"temp":-1}', b'{"wobble":-2}', b'{"hr":60}']
+    assert "no_value = [-2" not in propose(below, "mine/{device}", "Mine")
+
+
+def test_flags_of_alarms_are_read_with_their_condition(tmp_path):
+    file = tmp_path / "mine.toml"
+    samples = [json.dumps(one).encode() for one in TELLING]
+    file.write_text(propose(samples, "mine/{device}", "Mine"))
+    assert not [problem for problem in check([file]) if problem.severity == "error"]
+    decode = Catalog.load(files=[file]).resolve("mine/m-1").decode
+    told = [
+        (item.condition, item.presence)
+        for sample in samples
+        for item in decode(sample)
+        if isinstance(item, AlarmSent)
+    ]
+    assert not [item for sample in samples for item in decode(sample) if isinstance(item, Refused)]
+    assert told == [
+        ("leads_off", "absent"),
+        ("leads_off", "present"),
+        ("probe_off", "present"),
+        ("leads_off", "absent"),
+        ("probe_off", "absent"),
+    ]
 
 
 def test_every_guess_is_marked_and_all_that_the_samples_hold_is_listed():
