@@ -24,6 +24,9 @@ T = TypeVar("T")
 
 _FAREWELL_S = 1.0
 """So long may a broker take to hear our DISCONNECT."""
+_REST_S = 0.002
+"""From one read of the socket to the next. Brokers write message by message, and at some thousands a second
+waking up for each costs more than the message does. The first of a run is read at once."""
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -83,10 +86,14 @@ class Connection(asyncio.BufferedProtocol):
         self.bytes_received += nbytes
         self._reader.advance(nbytes)
         self._drain()
-        if nbytes == self._room and self._transport and not self._over and self._transport.is_reading():
+        if not self._transport or self._over or not self._transport.is_reading():
+            return
+        self._transport.pause_reading()
+        if nbytes == self._room:
             # There is more, and uvloop would read on for half a second before it lets anything else happen.
-            self._transport.pause_reading()
             self.resume()
+        else:
+            asyncio.get_running_loop().call_later(_REST_S, self._go_on)
 
     def pause_writing(self) -> None:
         """Hold acknowledgements back: the broker doesn't read."""

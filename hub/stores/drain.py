@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from hub.failpoint import failpoint
 from hub.journal import Journal, JournalError
+from hub.journal_writer import count_items
 from hub.model import FORMAT_VERSION, Batch, Rejection
 from hub.rejects import refused
 from hub.stores.store import Store, StoreRefused, StoreUnavailable
@@ -22,6 +23,10 @@ DrainState = Literal["ok", "down"]
 
 FIRST_PAUSE_S = 0.25
 SETTLE_EVERY_S = 1.0
+BUSY_ITEMS = 500
+"""A store that got so many at its last write is busy."""
+BUSY_LINGER_S = 1.0
+"""So long a new row waits for company on its way to a busy store."""
 
 
 class Lag(Struct, frozen=True):
@@ -69,10 +74,11 @@ class Drain:
         self._items = items
         self._max_bytes = max_bytes
         self._linger_s = linger_s
-        """How long a new row waits for company: every write has its price."""
+        """How long a new row waits for company on its way to a store at rest: every write has its price."""
         self._back_off_s = back_off_s
         self._on_state = on_state
         self._failures = 0
+        self._busy = False
         self._connected = False
         self._safe = 0
         """What the journal's cursor says: behind `cursor` while the store may still lose what it took."""
@@ -115,7 +121,7 @@ class Drain:
         else:
             await self._journal.wait_beyond(self.cursor)
         if (await self.look()).items < self._items:
-            await asyncio.sleep(self._linger_s)
+            await asyncio.sleep(BUSY_LINGER_S if self._busy else self._linger_s)
         rows = await self._journal.read(self.cursor, max_items=self._items, max_bytes=self._max_bytes)
         if not rows:
             return
@@ -137,6 +143,7 @@ class Drain:
             # Only now that the rejects are durable may the store's own position pass them.
             await self.store.write([(last, _batch())])
         self.cursor = last
+        self._busy = sum(count_items(batch) for _, batch in rows) >= BUSY_ITEMS
         self.rows_written += len(rows)
         self.items_refused += len(rejections)
         self._available()
