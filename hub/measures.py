@@ -1,7 +1,11 @@
 """Which numbers of the hub `/metrics` shows."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from hub.alarms.alarm import RANK
+from hub.alarms.delivery import Delivery
+from hub.alarms.signal import is_unanswered
 from hub.clock import SECOND_NS
 
 if TYPE_CHECKING:
@@ -38,17 +42,64 @@ def measure(hub: "Hub") -> None:
     metrics.gauge(
         "hub_journal_ok", "1 while the journal takes batches.", lambda: float(hub.journal.state == "ok")
     )
-    metrics.gauge("hub_alarms_present", "Alarm conditions that are present.", lambda: len(hub.log.present()))
-    metrics.gauge(
-        "hub_alarm_events_unrecorded", "Alarm events told and not yet on disk.", lambda: hub.log.unrecorded
-    )
-    metrics.counter("hub_alarm_events", "Alarm and technical events told.", lambda: hub.log.last_sequence)
     metrics.gauge("hub_stream_clients", "Open streams.", lambda: hub.stream.clients)
     metrics.counter(
         "hub_stream_cut_back", "Clients that were too slow and began afresh.", lambda: hub.stream.cut_back
     )
+    measure_alarms(hub)
     _measure_brokers(hub)
     _measure_stores(hub)
+
+
+def measure_alarms(hub: "Hub") -> None:
+    """Enter what is known of alarms, and of the channels that carry them."""
+    metrics, alarm_log, alarms = hub.metrics, hub.log, hub.alarms
+
+    def signalled() -> dict[str, float]:
+        found: dict[str, float] = dict.fromkeys(RANK, 0.0)
+        for event in alarm_log.present():
+            if event.signal is not None and is_unanswered(event.signal):
+                found[event.signal.priority] += 1
+        return found
+
+    def channels(read: Callable[[Delivery], int]) -> dict[str, float]:
+        return {one.name: float(read(one)) for one in alarms.deliveries}
+
+    metrics.gauge(
+        "hub_alarms_present", "Alarm conditions that are present.", lambda: len(alarm_log.present())
+    )
+    metrics.gauge(
+        "hub_alarms_unanswered",
+        "Alarms that are signalled and that nobody has taken charge of.",
+        signalled,
+        "priority",
+    )
+    metrics.counter("hub_alarm_events", "Alarm and technical events told.", lambda: alarm_log.last_sequence)
+    metrics.gauge(
+        "hub_alarm_events_unrecorded", "Alarm events told and not yet on disk.", lambda: alarm_log.unrecorded
+    )
+    metrics.counter(
+        "hub_alarm_events_never_recorded",
+        "Alarm events told that the disk will never have: too many waited for it.",
+        lambda: alarm_log.left_out,
+    )
+    metrics.counter(
+        "hub_pager_events_dropped",
+        "Alarm events never published for pagers: too many waited; the lists of active alarms have them.",
+        lambda: 0 if alarms.pagers is None else alarms.pagers.dropped,
+    )
+    metrics.gauge(
+        "hub_alarm_channel_waiting",
+        "Alarm events that a webhook or mail server has not taken yet.",
+        lambda: channels(lambda one: one.waiting),
+        "channel",
+    )
+    metrics.counter(
+        "hub_alarm_channel_given_up",
+        "Alarm events that a webhook or mail server never took.",
+        lambda: channels(lambda one: one.given_up),
+        "channel",
+    )
 
 
 def _measure_brokers(hub: "Hub") -> None:

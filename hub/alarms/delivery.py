@@ -87,6 +87,11 @@ class Delivery:
         self._log.listen(lambda _, __: self._wake.set())
         self._wake.set()
 
+    @property
+    def waiting(self) -> int:
+        """How many events the other side has not been asked about yet, or hasn't taken."""
+        return max(0, self._log.last_sequence - self._cursor)
+
     async def run(self) -> None:
         """Deliver until cancelled; `start` has been called."""
         while True:

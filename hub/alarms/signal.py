@@ -37,6 +37,11 @@ def is_visible(signal: Signal) -> bool:
     return signal.presence != "off" and signal.activation != "off" and signal.under is None
 
 
+def is_unanswered(signal: Signal) -> bool:
+    """Tell whether people are shown the signal and nobody has taken charge of it."""
+    return is_visible(signal) and signal.acknowledged_by is None
+
+
 def raise_again(signal: Signal, now_ns: int) -> Signal:
     """Return the signal as if nobody had done anything about it yet."""
     return replace(
