@@ -28,15 +28,15 @@ async def device_by_key(services: FhirServices, key: str) -> DeviceEntry | None:
     return services.device_keys.get(key)
 
 
-async def patient(registry: Registry, text: str) -> PatientEntry:
-    """Return the patient of a Patient id."""
+async def patient(registry: Registry, text: str, asked_by: str = "Patient.id") -> PatientEntry:
+    """Return the patient of a Patient id; an error names what asked for it."""
     try:
         return await registry.patient(text)
     except NotInRegistry:
         for entry in await registry.patients():
             if resource_id(entry.id) == text:
                 return entry
-    raise missing(f"there is no Patient {text[:64]}")
+    raise missing(f"there is no Patient {text[:64]}", asked_by)
 
 
 async def encounters(registry: Registry) -> list[Chain]:
@@ -47,9 +47,9 @@ async def encounters(registry: Registry) -> list[Chain]:
     return [chain for own in stays.values() for chain in chains(own)]
 
 
-async def encounter(registry: Registry, text: str) -> Chain:
-    """Return the stays of an Encounter id."""
+async def encounter(registry: Registry, text: str, asked_by: str = "Encounter.id") -> Chain:
+    """Return the stays of an Encounter id; an error names what asked for it."""
     for chain in await encounters(registry):
         if chain.id == text:
             return chain
-    raise missing(f"there is no Encounter {text[:64]}")
+    raise missing(f"there is no Encounter {text[:64]}", asked_by)

@@ -36,9 +36,9 @@ def wrong(code: str, text: str, expression: str = "", status: int = 400) -> Fhir
     return FhirError(status, [Issue(code, text, expression)])
 
 
-def missing(what: str) -> FhirError:
-    """Return the error of something that isn't there."""
-    return wrong("not-found", what, status=404)
+def missing(what: str, expression: str = "") -> FhirError:
+    """Return the error of something that isn't there; the expression as in `wrong`."""
+    return wrong("not-found", what, expression, status=404)
 
 
 def respond(issues: Sequence[Issue], status: int, headers: Mapping[str, str] | None = None) -> Response:

@@ -48,7 +48,7 @@ class Kind(Struct, frozen=True):
 
 
 async def search(services: FhirServices, kind: Kind, query: Query) -> list[Resource]:
-    """Return the resources that a search means, by id."""
+    """Return the resources that a search means, in the order that it asks for; else by id."""
     query.known(kind.parameters)
     found = await kind.load(services, query)
     ids = {text for texts in query.every("_id") for text in texts}
@@ -60,10 +60,28 @@ async def search(services: FhirServices, kind: Kind, query: Query) -> list[Resou
     for name, parameter in kind.parameters.items():
         test = _test(query, name, parameter)
         found = [one for one in found if test(parameter.values(one))]
-    text = query.one("_sort")
-    if text not in (None, "_id", "-_id"):
-        raise wrong("not-supported", "expected _id or -_id", "_sort")
-    return sorted(found, key=lambda one: str(one["id"]), reverse=text == "-_id")
+    key, descending = order(kind, query)
+    return sorted(found, key=key, reverse=descending)
+
+
+def order(kind: Kind, query: Query) -> tuple[Callable[[Resource], tuple[int, str]], bool]:
+    """Return by what a search sorts, which differs for any two resources, and whether from the end.
+
+    By `date` it is the beginning; what has none comes as if from the beginning of time.
+    """
+    text = query.one("_sort") or "_id"
+    name, dated = text.removeprefix("-"), kind.parameters.get("date")
+    if name == "_id":
+        return lambda one: (0, str(one["id"])), text != name
+    if name != "date" or dated is None:
+        expected = "_id or -_id" if dated is None else "_id, -_id, date or -date"
+        raise wrong("not-supported", f"expected {expected}", "_sort")
+
+    def begins(one: Resource) -> tuple[int, str]:
+        value = dated.values(one)
+        return (0 if value is None else _span(value)[0], str(one["id"]))
+
+    return begins, text != name
 
 
 def patient_of(resource: Resource) -> str | None:
@@ -136,7 +154,7 @@ async def _patients(services: FhirServices, _query: Query) -> list[Resource]:
 async def _patient(services: FhirServices, text: str) -> Resource:
     entry = await directory.patient(services.registry, text)
     if entry.erasing:
-        raise missing(f"there is no Patient {text[:64]}")
+        raise missing(f"there is no Patient {text[:64]}", "Patient.id")
     return patient.patient(entry)
 
 
@@ -201,7 +219,7 @@ async def _devices(services: FhirServices, _query: Query) -> list[Resource]:
 async def _device(services: FhirServices, text: str) -> Resource:
     entry = await directory.device(services.registry, text)
     if entry is None:
-        raise missing(f"there is no Device {text[:64]}")
+        raise missing(f"there is no Device {text[:64]}", "Device.id")
     known = await services.ledger.identifiers("Device")
     return identified(device_resource(services, entry), known.get(text, ()))
 
@@ -253,7 +271,7 @@ async def _metric(services: FhirServices, text: str) -> Resource:
             for group in GROUPS.values():
                 if resource_id(entry.site, entry.id, group.name) == text:
                     return metric(services, entry, group)
-    raise missing(f"there is no DeviceMetric {text[:64]}")
+    raise missing(f"there is no DeviceMetric {text[:64]}", "DeviceMetric.id")
 
 
 # Alarms.
@@ -294,7 +312,9 @@ async def _flag(services: FhirServices, text: str) -> Resource:
 async def _accesses(services: FhirServices, query: Query) -> list[Resource]:
     patients = [text for one in query.references("patient", "Patient") for _, text in one]
     start_ns, end_ns = query.within("date")
-    who = (await directory.patient(services.registry, patients[0])).id if len(patients) == 1 else None
+    who = None
+    if len(patients) == 1:
+        who = (await directory.patient(services.registry, patients[0], "patient")).id
     found = await services.ledger.accesses(patient=who, start_ns=start_ns, end_ns=end_ns, limit=_ACCESSES)
     return [audit.audit_event(access, services.hub) for access in found]
 
@@ -305,7 +325,7 @@ async def _audited(services: FhirServices, text: str) -> Resource:
     if number.isdecimal() and number.isascii() and len(number) < 19:
         access = await services.ledger.access(int(number))
     if access is None:
-        raise missing(f"there is no AuditEvent {text[:64]}")
+        raise missing(f"there is no AuditEvent {text[:64]}", "AuditEvent.id")
     return audit.audit_event(access, services.hub)
 
 
@@ -313,7 +333,7 @@ def _one(found: Iterable[Resource], kind: str, text: str) -> Resource:
     for one in found:
         if one["id"] == text:
             return one
-    raise missing(f"there is no {kind} {text[:64]}")
+    raise missing(f"there is no {kind} {text[:64]}", f"{kind}.id")
 
 
 def _member(name: str) -> Callable[[Resource], object]:

@@ -43,7 +43,7 @@ async def read(services: FhirServices, text: str) -> tuple[bytes, str | None]:
     if parsed is not None and parsed.group in GROUPS:
         entry = await directory.device_by_key(services, parsed.device)
     if parsed is None or entry is None:
-        raise missing(f"there is no Observation {text[:64]}")
+        raise missing(f"there is no Observation {text[:64]}", "Observation.id")
     group = GROUPS[parsed.group]
     site, device, at_ns = entry.site, entry.id, parsed.time_ns
     attribution = await services.whose.at(site, device, at_ns)
@@ -53,7 +53,7 @@ async def read(services: FhirServices, text: str) -> tuple[bytes, str | None]:
     for reading in await services.store.readings(site, device, at_ns, at_ns + 1, 100):
         if channel_key(reading.channel) == parsed.channel and group in groups_in(reading):
             return observation(reading, group, attribution), attribution.patient
-    raise missing(f"there is no Observation {text[:64]}")
+    raise missing(f"there is no Observation {text[:64]}", "Observation.id")
 
 
 def direction_of(query: Query) -> Direction:

@@ -129,11 +129,12 @@ class Query:
         return found
 
     def within(self, name: str) -> tuple[int, int]:
-        """Return the span of instants [start, end) that date parameters allow."""
+        """Return the span of instants [start, end) that date parameters allow; `without` has holes in it."""
         start_ns, end_ns = 0, 2**62
         for one in self.dates(name):
             first, after = span(one.text)
             low, high = {
+                "ne": (start_ns, end_ns),
                 "eq": (first, after),
                 "ge": (first, end_ns),
                 "gt": (after, end_ns),
@@ -142,11 +143,13 @@ class Query:
                 "lt": (start_ns, first),
                 "eb": (start_ns, first),
                 "ap": (first - (after - first), after + (after - first)),
-            }.get(one.prefix, (-1, -1))
-            if low == -1:
-                raise wrong("not-supported", f"the prefix {one.prefix} is not supported for a time", name)
+            }[one.prefix]
             start_ns, end_ns = max(start_ns, low), min(end_ns, high)
         return start_ns, end_ns
+
+    def without(self, name: str) -> list[tuple[int, int]]:
+        """Return the spans of instants [start, end) that date parameters exclude."""
+        return [span(one.text) for one in self.dates(name) if one.prefix == "ne"]
 
     def within_one(self, name: str) -> tuple[int, int]:
         """Return the span of one date, all of time where it is not given; a prefix means nothing here."""

@@ -31,7 +31,10 @@ _PAGING = [
     ("_cursor", "From the link to the next page; opaque."),
     ("_include", "Referenced resources to bring along, such as Observation:patient."),
     ("_summary", "count for the number alone."),
-    ("_sort", "date or -date for Observations, _id or -_id for others."),
+    (
+        "_sort",
+        "date or -date; for others than Observations _id or -_id too, and date where it is a parameter.",
+    ),
     ("_lastUpdated", "When the hub received or made it, with prefixes."),
     ("_id", "Resource ids."),
 ]
@@ -277,13 +280,15 @@ async def _resources(request: Request, fhir: FhirServices, who: Caller, kind: Ki
     links = [("self", link(base, kind.name, query.items, cursor))]
     if query.counts_only:
         return respond(searchset(base, [], links, len(found)))
-    total, after = len(found), None if cursor is None else str(unseal(fhir.key, cursor)[0])
-    if after is not None:
-        descending = query.one("_sort") == "-_id"
-        found = [one for one in found if (one["id"] < after if descending else one["id"] > after)]
+    total = len(found)
+    position, descending = kinds.order(kind, query)
+    if cursor is not None:
+        time_ns, own_id = unseal(fhir.key, cursor)
+        after = (int(time_ns), str(own_id))
+        found = [one for one in found if (position(one) < after if descending else position(one) > after)]
     page = found[: query.count]
     if len(found) > len(page):
-        links.append(("next", link(base, kind.name, query.items, seal(fhir.key, [page[-1]["id"]]))))
+        links.append(("next", link(base, kind.name, query.items, seal(fhir.key, position(page[-1])))))
     entries = [Entry(kind.name, one["id"], encode(one)) for one in page]
     return respond(
         searchset(base, [*entries, *await _references(fhir, who, kind, query, page)], links, total)
@@ -332,4 +337,4 @@ async def _note_patient(request: Request, fhir: FhirServices, query: Query) -> N
         if choices[0][0] == "Patient"
     ]
     if len(asked) == 1 and len(asked[0]) == 1:
-        request.state.patient = (await directory.patient(fhir.registry, asked[0][0][1])).id
+        request.state.patient = (await directory.patient(fhir.registry, asked[0][0][1], "patient")).id

@@ -29,7 +29,13 @@ async def search(services: FhirServices, query: Query, patients: tuple[str, ...]
     start_ns, end_ns = query.within("date")
     if any(not any(one.takes(None, "final") for one in some) for some in query.tokens("status")):
         return []
-    found = [one for who in patients for one in await _of(services, who, start_ns, end_ns)]
+    holes = query.without("date")
+    found = [
+        one
+        for who in patients
+        for one in await _of(services, who, start_ns, end_ns)
+        if not any(low <= one[0] < high for low, high in holes)
+    ]
     return [resource for _, resource in sorted(found, key=lambda one: one[0], reverse=True)]
 
 
@@ -42,7 +48,7 @@ async def read(services: FhirServices, text: str) -> tuple[Resource, str]:
         for _, resource in await _of(services, who, time_ns, time_ns + 1):
             if resource["id"] == text:
                 return resource, who
-    raise missing(f"there is no Observation {text[:64]}")
+    raise missing(f"there is no Observation {text[:64]}", "Observation.id")
 
 
 async def _of(services: FhirServices, who: str, start_ns: int, end_ns: int) -> list[tuple[int, Resource]]:

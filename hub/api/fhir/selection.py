@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from typing import Final, Literal
 
 from msgspec import Struct
 
@@ -94,10 +94,14 @@ async def select(services: FhirServices, query: Query) -> Selection:
     tests: list[Test] = []
     if received != (0, 2**62):
         tests.append(lambda reading, _span, _group: received[0] <= reading.received_ns < received[1])
+    tests += [_outside(*hole, "time_ns") for hole in query.without("date")]
+    tests += [_outside(*hole, "received_ns") for hole in query.without("_lastUpdated")]
     patients, subjects = _subjects(query)
     if patients is not None:
         groups = {name: group for name, group in groups.items() if group.of_patient}
-        who = tuple([(await directory.patient(services.registry, text)).id for text in sorted(patients)])
+        asked_by = "patient" if query.every("patient") else "subject"
+        found = [await directory.patient(services.registry, text, asked_by) for text in sorted(patients)]
+        who = tuple(one.id for one in found)
         spans = [span for one in who for span in await services.whose.of_patient(one, start_ns, end_ns)]
     else:
         who = ()
@@ -157,6 +161,10 @@ async def _parted(services: FhirServices, spans: Iterable[Span]) -> list[Span]:
         elif span.end_ns > services.now_ns():
             services.absence.note(key, services.now_ns())
     return found
+
+
+def _outside(start_ns: int, end_ns: int, name: Literal["time_ns", "received_ns"]) -> Test:
+    return lambda reading, _span, _group: not start_ns <= getattr(reading, name) < end_ns
 
 
 def _groups(query: Query) -> dict[str, Group]:
@@ -235,7 +243,7 @@ def _subjects(query: Query) -> tuple[set[str] | None, set[str] | None]:
 async def _of_encounters(services: FhirServices, query: Query, start_ns: int, end_ns: int) -> list[Span]:
     found: list[Span] = []
     for text in sorted({one for choices in query.references("encounter", "Encounter") for _, one in choices}):
-        chain = await directory.encounter(services.registry, text)
+        chain = await directory.encounter(services.registry, text, "encounter")
         begin_ns = max(start_ns, chain.start_ns)
         until_ns = end_ns if chain.end_ns is None else min(end_ns, chain.end_ns)
         if begin_ns < until_ns:

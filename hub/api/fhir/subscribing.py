@@ -200,7 +200,7 @@ def _owns(who: Caller, subscriptions: Subscriptions, name: str) -> bool:
 def _may(who: Caller, subscriptions: Subscriptions, name: str, permission: Any) -> None:  # noqa: ANN401 - a Permission
     allow(who, "Subscription", permission)
     if not _owns(who, subscriptions, name):
-        raise missing(f"there is no Subscription {name[:64]}")
+        raise missing(f"there is no Subscription {name[:64]}", "Subscription.id")
 
 
 def _number(query: Query, name: str, default: int) -> int:

@@ -406,7 +406,7 @@ class Subscriptions:
     def _of(self, name: str) -> _Running:
         running = self._running.get(name)
         if running is None:
-            raise missing(f"there is no Subscription {name[:64]}")
+            raise missing(f"there is no Subscription {name[:64]}", "Subscription.id")
         return running
 
 
