@@ -48,6 +48,7 @@ class Figures(Struct, frozen=True):
     ended_by_themselves: float | None
     """Share of the ended alarms that nobody acknowledged, reset or silenced."""
     top_beds: list[Share]
+    """`site/bed` where alarms of several sites are counted."""
     top_parameters: list[Share]
     floods: int
     chattering: int
@@ -67,6 +68,7 @@ class _Life:
         "parameter",
         "passed_on",
         "priority",
+        "site",
         "start_ns",
         "touched",
         "ward",
@@ -74,6 +76,7 @@ class _Life:
 
     def __init__(self, start: AlarmEvent) -> None:
         self.start_ns = start.time_ns
+        self.site = start.alarm.site
         self.ward = start.ward or ""
         self.bed = start.bed or start.alarm.device
         self.parameter = start.alarm.parameter or start.alarm.condition
@@ -108,6 +111,7 @@ class Reckoning:
         answered = sorted(life.acknowledged_s for life in found if life.acknowledged_s is not None)
         ended = [life for life in found if life.ended]
         alone = [life for life in ended if not life.touched]
+        several = len({life.site for life in found}) > 1
         a_day = len(found) / beds / days if beds and days > 0 else None
         return Figures(
             alarms=len(found),
@@ -117,7 +121,7 @@ class Reckoning:
             acknowledge_median_s=round(median(answered), 3) if answered else None,
             acknowledge_p90_s=_p90(answered),
             ended_by_themselves=round(len(alone) / len(ended), 4) if ended else None,
-            top_beds=_top(life.bed for life in found),
+            top_beds=_top(f"{life.site}/{life.bed}" if several else life.bed for life in found),
             top_parameters=_top(life.parameter for life in found),
             floods=_floods(found),
             chattering=sum(life.count >= CHATTER for life in found),
@@ -232,18 +236,19 @@ def _top(names: Iterable[str]) -> list[Share]:
 
 def _floods(lives: Iterable[_Life]) -> int:
     """Count the times at which a ward's alarms of ten minutes became more than ten."""
-    lately: dict[str, deque[int]] = {}
-    flooded: set[str] = set()
+    lately: dict[tuple[str, str], deque[int]] = {}
+    flooded: set[tuple[str, str]] = set()
     floods = 0
     for life in lives:
-        times = lately.setdefault(life.ward, deque())
+        ward = (life.site, life.ward)
+        times = lately.setdefault(ward, deque())
         times.append(life.start_ns)
         while life.start_ns - times[0] > FLOOD_NS:
             times.popleft()
         if len(times) <= FLOOD_ALARMS:
-            flooded.discard(life.ward)
-        elif life.ward not in flooded:
-            flooded.add(life.ward)
+            flooded.discard(ward)
+        elif ward not in flooded:
+            flooded.add(ward)
             floods += 1
     return floods
 
