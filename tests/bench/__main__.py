@@ -58,7 +58,8 @@ PARTS: dict[str, Measure] = {
     "mosquitto": lambda folder: measure_throughput(folder, "mosquitto"),
     "plain": measure_plain,
     "fhir": measure_fhir,
-    "ingest": measure_ingest,
+    "ingest": lambda folder: measure_ingest(folder, "mosquitto"),
+    "ingest_nats": lambda folder: measure_ingest(folder, "nats"),
     "export": measure_export,
 }
 

@@ -4,14 +4,16 @@ import asyncio
 import contextlib
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
-from statistics import median
+from statistics import mean, median, stdev
 
 import aiohttp
 import psutil
+from msgspec import Struct
 
-from tests.bench.whole import DEVICES, OUTSTANDING, RATE, _cpu_s, _generator, _settled
+from hub.devices.catalog import Catalog
+from tests.bench.whole import DEVICES, OUTSTANDING, RATE, _broker, _cpu_s, _generator, _settled
 from tests.crash.hub_process import HubProcess
 
 SEARCHES_PER_S = 20
@@ -22,77 +24,159 @@ SEARCHED = 200
 """Devices that are asked for in turns, as an EHR asks for its patients' again and again."""
 CARRIED_PER_S = 10_620.0
 """Messages/s that a hub is to carry."""
-BLOCKS = 4
+BLOCKS = 10
 """Each is quiet, searched, searched, quiet: what drifts meanwhile is the same for both."""
-TURN_S = 5.0
-SETTLE_S = 1.0
+TURN_S = 2.5
+SETTLE_S = 0.5
 """Of a turn's beginning that is left out."""
 _MANY = 10_000_000
 
 
-class Turns:
-    """What was seen in the turns of one kind."""
+class Turn(Struct, frozen=True):
+    """What one turn showed."""
 
-    def __init__(self) -> None:
-        self.per_s: list[float] = []
-        self.cpu_ms_per_s: list[float] = []
+    messages: float
+    """That became durable."""
+    seconds: float
+    hub_s: float
+    """CPU of the hub."""
+    others_s: float
+    """CPU of programs that are no part of this."""
+
+    @property
+    def per_s(self) -> float:
+        """Messages a second."""
+        return self.messages / self.seconds
 
 
-async def measure_ingest(folder: Path) -> dict[str, float]:
-    """By how much throughput falls while SEARCHES_PER_S searches run: at saturation and at CARRIED_PER_S."""
-    hub = HubProcess(folder)
-    hub.start()
-    await hub.ready()
-    async with _load(hub, rate=RATE):
-        await _settled(hub)
-    await hub.drained()
-    searches = Searches(hub)
-    async with searches.opened():
-        async with _load(hub):
-            while hub.metric("hub_durable_readings_total") < (COUNT + 5) * DEVICES:
-                await asyncio.sleep(0.5)
-            quiet, searched, drops = await _by_turns(hub, searches, BLOCKS)
+class Block(Struct, frozen=True):
+    """Two turns without searches and, between them, two with."""
+
+    quiet: tuple[Turn, Turn]
+    searched: tuple[Turn, Turn]
+
+    @property
+    def drop(self) -> float:
+        """By how many percent less there was with searches."""
+        return 100 * (1 - _per_s(self.searched) / _per_s(self.quiet))
+
+    @property
+    def others(self) -> float:
+        """Share of the machine that other programs used."""
+        turns = self.quiet + self.searched
+        return sum(t.others_s for t in turns) / sum(t.seconds for t in turns) / (psutil.cpu_count() or 1)
+
+
+async def measure_ingest(folder: Path, broker: str) -> dict[str, float]:
+    """By how much throughput falls while SEARCHES_PER_S searches run: at saturation and at CARRIED_PER_S.
+
+    With Mosquitto the hub is what limits. With the embedded broker that is the limit itself, and its own pace
+    changes from second to second by more than searches take.
+    """
+    async with _broker(folder, broker, tuple(Catalog.load().filters)) as url:
+        hub = HubProcess(folder, broker_url=url)
+        hub.start()
+        await hub.ready()
+        async with _load(hub, rate=RATE):
+            await _settled(hub)
         await hub.drained()
-        searches.took_ms.clear()
-        async with _load(hub, rate=CARRIED_PER_S):
-            steady_quiet, steady_searched, steady_drops = await _by_turns(hub, searches, BLOCKS // 2)
-    took_ms = sorted(searches.took_ms)
-    hub.stop()
-    cpu_ms = median(steady_searched.cpu_ms_per_s) - median(steady_quiet.cpu_ms_per_s)
-    _tell("saturated", quiet, searched, drops)
-    _tell(f"{CARRIED_PER_S:g}/s", steady_quiet, steady_searched, steady_drops)
+        searches = Searches(hub)
+        async with searches.opened():
+            async with _load(hub):
+                while hub.metric("hub_durable_readings_total") < (COUNT + 5) * DEVICES:
+                    await asyncio.sleep(0.5)
+                saturated = await _by_turns(hub, searches, BLOCKS)
+            await hub.drained()
+            searches.took_ms.clear()
+            async with _load(hub, rate=CARRIED_PER_S):
+                carried = await _by_turns(hub, searches, BLOCKS // 3)
+        took_ms = sorted(searches.took_ms)
+        hub.stop()
+    suffix = "" if broker == "mosquitto" else f"_{broker}"
     return {
-        "ingest_drop_percent": median(drops),
-        "ingest_messages_per_s": median(quiet.per_s),
-        "ingest_carried_drop_percent": median(steady_drops),
-        "fhir_search_20_cpu_ms": cpu_ms / SEARCHES_PER_S,
-        "fhir_search_20_ms": median(took_ms),
-        "fhir_search_20_p99_ms": took_ms[int(len(took_ms) * 0.99)],
+        f"ingest_drop{suffix}_percent": _told(f"{broker}, saturated", saturated),
+        f"ingest_drop{suffix}_error_percent": _error(saturated),
+        f"ingest{suffix}_messages_per_s": _per_s([turn for block in saturated for turn in block.quiet]),
+        f"ingest{suffix}_carried_drop_percent": _told(f"{broker}, {CARRIED_PER_S:g}/s", carried),
+        f"fhir_search_20{suffix}_cpu_ms": _cpu_ms(carried),
+        f"fhir_search_20{suffix}_ms": median(took_ms),
+        f"fhir_search_20{suffix}_p99_ms": took_ms[int(len(took_ms) * 0.99)],
     }
 
 
-async def _by_turns(hub: HubProcess, searches: "Searches", blocks: int) -> tuple[Turns, Turns, list[float]]:
-    quiet, searched, drops = Turns(), Turns(), []
+async def _by_turns(hub: HubProcess, searches: "Searches", count: int) -> list[Block]:
     # As it is day by day: whoever asks has asked before.
     async with searches.running():
         await asyncio.sleep(SEARCHED / SEARCHES_PER_S)
-    for _ in range(blocks):
-        for kind in (quiet, searched, searched, quiet):
-            async with searches.running() if kind is searched else contextlib.nullcontext():
-                await _turn(hub, kind)
-        drops.append(100 * (1 - sum(searched.per_s[-2:]) / sum(quiet.per_s[-2:])))
-    return quiet, searched, drops
+    blocks = []
+    for _ in range(count):
+        turns = []
+        for with_searches in (False, True, True, False):
+            async with searches.running() if with_searches else contextlib.nullcontext():
+                turns.append(await _turn(hub))
+        blocks.append(Block((turns[0], turns[3]), (turns[1], turns[2])))
+    return blocks
 
 
-async def _turn(hub: HubProcess, turns: Turns) -> None:
-    process = psutil.Process(hub.pid)
+async def _turn(hub: HubProcess) -> Turn:
     await asyncio.sleep(SETTLE_S)
-    before, began, cpu_s = hub.metric("hub_durable_readings_total"), time.monotonic(), _cpu_s(process)
+    process = psutil.Process(hub.pid)
+    before, began = await _durable(hub), time.monotonic()
+    hub_s, others_s = _cpu_s(process), _others_s()
     await asyncio.sleep(TURN_S - SETTLE_S)
-    cpu_s = _cpu_s(process) - cpu_s
-    durable, took_s = hub.metric("hub_durable_readings_total") - before, time.monotonic() - began
-    turns.per_s.append(durable / took_s)
-    turns.cpu_ms_per_s.append(cpu_s * 1000 / took_s)
+    hub_s, others_s = _cpu_s(process) - hub_s, _others_s() - others_s
+    return Turn(await _durable(hub) - before, time.monotonic() - began, hub_s, max(0.0, others_s))
+
+
+async def _durable(hub: HubProcess) -> float:
+    return await asyncio.to_thread(hub.metric, "hub_durable_readings_total")
+
+
+def _others_s() -> float:
+    """Return the CPU that programs other than this one and its children used so far."""
+    all_of_it = psutil.cpu_times()
+    busy_s = all_of_it.user + all_of_it.nice + all_of_it.system
+    own = psutil.Process()
+    return float(busy_s - sum(_cpu_s(one) for one in (own, *own.children(recursive=True))))
+
+
+def _per_s(turns: Sequence[Turn]) -> float:
+    return sum(turn.messages for turn in turns) / sum(turn.seconds for turn in turns)
+
+
+def _cpu_ms(blocks: Sequence[Block]) -> float:
+    """Return the hub's CPU of one search in ms."""
+
+    def a_second(turns: list[Turn]) -> float:
+        return sum(turn.hub_s for turn in turns) / sum(turn.seconds for turn in turns)
+
+    searched = a_second([turn for block in blocks for turn in block.searched])
+    quiet = a_second([turn for block in blocks for turn in block.quiet])
+    return 1000 * (searched - quiet) / SEARCHES_PER_S
+
+
+def _error(blocks: Sequence[Block]) -> float:
+    """Return the standard error of the blocks' mean drop."""
+    return float(stdev(block.drop for block in blocks) / len(blocks) ** 0.5)
+
+
+def _told(what: str, blocks: Sequence[Block]) -> float:
+    """Show every block; return the drop of the sums."""
+
+    def shown(turns: Iterable[Turn]) -> str:
+        return " ".join(f"{turn.per_s:,.0f}" for turn in turns)
+
+    print(
+        f"{what}: quiet {shown(turn for block in blocks for turn in block.quiet)}; "
+        f"searched {shown(turn for block in blocks for turn in block.searched)} messages/s; "
+        f"drops {' '.join(f'{block.drop:.1f}' for block in blocks)} %, mean "
+        f"{mean(block.drop for block in blocks):.1f} +- {_error(blocks):.1f}; "
+        f"a search's CPU {_cpu_ms(blocks):.1f} ms; "
+        f"other programs {' '.join(f'{block.others:.0%}' for block in blocks)}",
+        file=sys.stderr,
+    )
+    quiet = _per_s([turn for block in blocks for turn in block.quiet])
+    return 100 * (1 - _per_s([turn for block in blocks for turn in block.searched]) / quiet)
 
 
 class Searches:
@@ -172,15 +256,3 @@ async def _feed(hub: HubProcess, load: asyncio.subprocess.Process) -> None:
         taken = await asyncio.to_thread(hub.metric, "hub_durable_readings_total") - before
         load.stdin.write(b"%d\n" % (taken + OUTSTANDING))
         await asyncio.sleep(0.1)
-
-
-def _tell(what: str, quiet: Turns, searched: Turns, drops: list[float]) -> None:
-    def shown(values: list[float]) -> str:
-        return " ".join(f"{value:,.0f}" for value in values)
-
-    print(
-        f"{what}: quiet {shown(quiet.per_s)}; searched {shown(searched.per_s)} messages/s; "
-        f"drops {' '.join(f'{drop:.1f}' for drop in drops)} %; hub's CPU {shown(quiet.cpu_ms_per_s)}; "
-        f"{shown(searched.cpu_ms_per_s)} ms/s",
-        file=sys.stderr,
-    )
