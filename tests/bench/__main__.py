@@ -22,6 +22,7 @@ from tests.bench.latency import measure_latency
 from tests.bench.line import measure_line
 from tests.bench.plain import measure_plain
 from tests.bench.size import measure_size
+from tests.bench.station import measure_station, measure_station_memory, measure_streams
 from tests.bench.whole import measure_steady, measure_throughput
 
 AIMS = {
@@ -45,6 +46,12 @@ AIMS = {
     "ingest_drop_percent": "< 5",
     "ingest_carried_drop_percent": "< 5",
     "fhir_export_alarm_p99_ms": "< 250",
+    "station_first_view_ms": "< 1000",
+    "page_kb_compressed": "< 250",
+    "station_main_thread_percent": "< 30",
+    "station_longest_frame_ms": "<= 50",
+    "station_heap_growth_mb": "~ 0",
+    "streams_200_cpu_percent": "< 25",
 }
 Measure = Callable[[Path], Awaitable[dict[str, float]]]
 PARTS: dict[str, Measure] = {
@@ -61,6 +68,9 @@ PARTS: dict[str, Measure] = {
     "ingest": lambda folder: measure_ingest(folder, "mosquitto"),
     "ingest_nats": lambda folder: measure_ingest(folder, "nats"),
     "export": measure_export,
+    "station": measure_station,
+    "station_memory": measure_station_memory,
+    "streams": measure_streams,
 }
 
 

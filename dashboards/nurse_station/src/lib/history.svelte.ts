@@ -21,7 +21,7 @@ function empty(minute: number): Hour {
 }
 
 class Hours {
-  /** Changes a few times a minute: what draws follows this and not every value. */
+  /** Changes when what was stored of a bed has come: what draws follows this and not every value. */
   version = $state(0);
   #hours = new Map<string, Hour>();
   #asked = new SvelteMap<string, boolean>();

@@ -5,6 +5,7 @@ import { SvelteMap } from 'svelte/reactivity';
 import { byUrgency, shown, type ShownAlarm, sounding } from './alarms';
 import { get, Problem, query } from './api';
 import type { Alarm, AlarmEvent, Bed, BedPump, BedValue, Heartbeat, Reset, Vitals } from './contracts';
+import { Frames } from './frames';
 import type { ServerEvent } from './server_events';
 import { readEvents } from './stream_reader';
 import { type Path, Skew, Watch } from './watch';
@@ -17,15 +18,18 @@ export class BedState {
   patient = $state<string | null>(null);
   values = $state.raw<Record<string, BedValue>>({});
   pumps = $state.raw<BedPump[]>([]);
+  /** The hub's clock for whatever shows this bed; moves once a second, not in every bed at once. */
+  now = $state(0);
 
-  constructor(bed: Bed) {
+  constructor(bed: Bed, now: number) {
     this.key = `${bed.site}/${bed.bed}`;
     this.site = bed.site;
     this.bed = bed.bed;
-    this.take(bed);
+    this.take(bed, now);
   }
 
-  take(bed: Bed): void {
+  take(bed: Bed, now: number): void {
+    this.now = now;
     this.ward = bed.ward;
     this.patient = bed.patient;
     this.values = bed.values;
@@ -40,6 +44,10 @@ export interface Missed {
   time: string;
   alarm: Alarm;
 }
+
+const BEDS_A_FRAME = 8;
+/** A bed that sent something so lately has its clock from that. */
+const LATELY_MS = 1500;
 
 class Station {
   beds = new SvelteMap<string, BedState>();
@@ -76,6 +84,8 @@ class Station {
     return beds;
   });
 
+  /** Laying out every bed of a large ward takes longer than a frame. */
+  #frames = new Frames(BEDS_A_FRAME);
   #watch = new Watch(performance.now());
   #skew = new Skew();
   #lastId: string | null = null;
@@ -92,6 +102,7 @@ class Station {
     this.#stop?.abort();
     this.#scope = scope;
     this.#lastId = null;
+    this.#frames.clear();
     this.beds.clear();
     this.alarms.clear();
     this.missed = [];
@@ -109,6 +120,7 @@ class Station {
     this.#stop = null;
     this.#worker?.terminate();
     this.#worker = null;
+    this.#frames.clear();
     this.beds.clear();
     this.alarms.clear();
     this.ready = false;
@@ -147,6 +159,9 @@ class Station {
       if (Math.floor(here / 1000) !== Math.floor(this.here / 1000)) {
         this.here = here;
         this.now = here + this.skewMs;
+        for (const bed of this.beds.values()) {
+          if (this.now - bed.now > LATELY_MS) this.#frames.add(() => (bed.now = this.now));
+        }
       }
       for (const tell of this.#tells) tell();
     };
@@ -219,16 +234,22 @@ class Station {
   }
 
   #vitals(vitals: Vitals): void {
+    this.#frames.flush();
     if (vitals.kind === 'snapshot') {
       const present = new Set(vitals.beds.map((bed) => `${bed.site}/${bed.bed}`));
       for (const key of this.beds.keys()) if (!present.has(key)) this.beds.delete(key);
+      for (const bed of vitals.beds) this.#update(bed);
       this.ready = true;
+    } else {
+      for (const bed of vitals.beds) this.#frames.add(() => this.#update(bed));
     }
-    for (const bed of vitals.beds) {
-      const known = this.beds.get(`${bed.site}/${bed.bed}`);
-      if (known === undefined) this.beds.set(`${bed.site}/${bed.bed}`, new BedState(bed));
-      else known.take(bed);
-    }
+  }
+
+  #update(bed: Bed): void {
+    const key = `${bed.site}/${bed.bed}`;
+    const known = this.beds.get(key);
+    if (known === undefined) this.beds.set(key, new BedState(bed, this.hubTime()));
+    else known.take(bed, this.hubTime());
   }
 
   #alarm(event: AlarmEvent): void {
