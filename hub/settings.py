@@ -104,7 +104,8 @@ class DuckDbSettings(_Section):
 
     kind: Literal["duckdb"] = "duckdb"
     name: Literal["duckdb"] = "duckdb"
-    memory_mb: int = Field(default=256, ge=64)
+    memory_mb: int = Field(default=128, ge=64)
+    """What the store may keep in memory; more makes long looks back quicker."""
 
 
 class InfluxStoreSettings(InfluxSettings):

@@ -57,7 +57,7 @@ class DuckDBStore:
     name = "duckdb"
     settle_s = 0.0
 
-    def __init__(self, path: Path, *, memory_mb: int = 256, threads: int = 1) -> None:
+    def __init__(self, path: Path, *, memory_mb: int = 128, threads: int = 1) -> None:
         self.path = path
         self._settings: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": f"{memory_mb}MB",
