@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from hub.journal import Journal
 from hub.model import Batch, Reading, Sighting
 from hub.rejects import replayable
-from hub.stores.drain import Drain
+from hub.stores.drain import BUSY_ITEMS, STAND_BACK_S, Drain
 from hub.stores.duckdb import DuckDBStore
 from hub.stores.store import StoreRefused, StoreUnavailable
 
@@ -203,7 +204,7 @@ DRAINER = """
 import asyncio, sys
 from pathlib import Path
 from hub.journal import Journal
-from hub.stores.drain import Drain
+from hub.stores.drain import BUSY_ITEMS, STAND_BACK_S, Drain
 from hub.stores.duckdb import DuckDBStore
 async def main():
     journal = Journal(Path(sys.argv[1]))
@@ -241,3 +242,20 @@ async def test_a_kill_between_any_two_steps_of_a_drain_loses_and_doubles_nothing
     await journal.stop()
     assert [r.seq for r in found] == list(range(1000))
     assert {replayable(r.rejection).readings[0].seq for r in rejected} == {5000}  # type: ignore[union-attr]
+
+
+async def test_a_busy_store_makes_way_for_a_busy_line_but_not_for_long(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = MemoryStore()
+    async with running(Drain(journal, store, linger_s=0.0)):
+        many = [reading(seq) for seq in range(BUSY_ITEMS)]
+        await journal.append(batch(*many))
+        await until(lambda: len(store.kept) == BUSY_ITEMS)
+        monkeypatch.setattr(journal, "pending_messages", 100_000)
+        begun_ns = time.time_ns()
+        late = batch(reading(BUSY_ITEMS))
+        late.received_ns = begun_ns
+        await journal.append(late)
+        await until(lambda: BUSY_ITEMS in store.kept)
+    assert time.time_ns() - begun_ns >= STAND_BACK_S * 1e9
