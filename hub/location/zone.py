@@ -16,8 +16,8 @@ from hub.clock import SECOND_NS
 _FIRST_GAP_NS: Final = 2 * SECOND_NS
 _GAP_GAIN: Final = 0.2
 _MAY_MISS: Final = 1.5
-_UNREST_GAIN: Final = 0.08
-_UNREST: Final = 2.5
+_UNREST_GAIN: Final = 0.05
+_UNREST: Final = 2.2
 """The square of what is off, over its variance, is 1 on average while a beacon stays; above this it moves."""
 _CLEAR: Final = 2.0
 """So many times the hysteresis is as clear as can be."""
@@ -34,7 +34,7 @@ class Tuning(Struct, frozen=True):
     """How far a strength walks in a second while the beacon stays where it is: bodies turn, doors close."""
     moving_db: float = 7.0
     """How far it walks in a second while the beacon moves."""
-    hysteresis_db: float = 7.0
+    hysteresis_db: float = 5.0
     """How much stronger another zone must be: at a doorway, strengths cross by chance."""
     dwell_ns: int = 2 * SECOND_NS
     """For how long it must be; where it is stronger by twice the hysteresis or more, for a quarter of it."""

@@ -174,3 +174,29 @@ def narrow_ward() -> Floor:
     gateways = {f"gw-{room.zone}": (room.x + 1.75, 1.5) for room in rooms}
     gateways |= {"gw-corridor-1": (5.0, 7.5), "gw-corridor-2": (16.0, 7.5)}
     return Floor([*rooms, Area("corridor", 0.0, 6.0, 21.0, 3.0)], gateways)
+
+
+def uneven_ward() -> Floor:
+    """Four rooms of 3 to 6 m with gateways in their corners, a hall, a desk, and a corridor."""
+    areas, gateways, x = [], {}, 0.0
+    for n, width in enumerate((3.0, 5.0, 4.0, 6.0)):
+        areas.append(Area(f"room-{n + 1}", x, 1.0, width, 5.0, (x + width - 0.8, 6.0)))
+        gateways[f"gw-room-{n + 1}"] = (x + 0.7, 1.7 + n % 2 * 3)
+        x += width
+    areas += [
+        Area("hall", 0.0, 9.0, 11.0, 7.0, (6.0, 9.0)),
+        Area("desk", 11.0, 9.0, 7.0, 4.0, (12.0, 9.0)),
+        Area("corridor", 0.0, 6.0, 18.0, 3.0),
+    ]
+    gateways |= {"gw-hall-1": (2.0, 14.0), "gw-hall-2": (9.0, 11.0), "gw-desk": (15.0, 11.0)}
+    return Floor(areas, gateways | {"gw-corridor-1": (3.0, 6.3), "gw-corridor-2": (13.0, 8.7)})
+
+
+def cell_ward() -> Floor:
+    """Twelve rooms of 3 m by 4 m on both sides of a corridor with two gateways."""
+    upper = [Area(f"room-{n + 1}", 3.0 * n, 2.0, 3.0, 4.0, (3.0 * n + 1.5, 6.0)) for n in range(6)]
+    lower = [Area(f"room-{n + 7}", 3.0 * n, 9.0, 3.0, 4.0, (3.0 * n + 1.5, 9.0)) for n in range(6)]
+    gateways = {f"gw-{room.zone}": (room.x + 1.5, 3.0) for room in upper}
+    gateways |= {f"gw-{room.zone}": (room.x + 1.5, 12.0) for room in lower}
+    gateways |= {"gw-corridor-1": (4.5, 7.5), "gw-corridor-2": (13.5, 7.5)}
+    return Floor([*upper, *lower, Area("corridor", 0.0, 6.0, 18.0, 3.0)], gateways)
