@@ -3,7 +3,7 @@
 import pytest
 
 from hub.devices.catalog import Catalog
-from hub.devices.decode import Observed
+from hub.devices.decode import Observed, SightingSent
 from tests.fuzz import Broken, check, fuzz, seeds
 
 
@@ -16,6 +16,8 @@ def test_no_mutated_payload_makes_a_decoder_raise_or_invent_a_value(definition):
 def test_the_fuzzer_sees_an_invented_value_and_an_exception():
     with pytest.raises(Broken, match="not in the payload"):
         check(lambda _payload: [Observed({"spo2": 97.0})], "t", b'{"spo2": 96}')
+    with pytest.raises(Broken, match="not in the payload"):
+        check(lambda _payload: [SightingSent("b-1", -64)], "t", b'{"id": "b-1", "rssi": -63}')
     with pytest.raises(Broken, match="ZeroDivisionError"):
         check(lambda _payload: [1 / 0], "t", b"{}")
     assert check(lambda _payload: [Observed({"spo2": 97.0})], "t", b'{"spo2": "97"}')
