@@ -1,9 +1,11 @@
 """Noise as a function of time: the same seed, name and time always give the same number."""
 
 from functools import lru_cache
-from math import floor
+from math import cos, floor, log, pi, sqrt
 
 _MASK = 0xFFFF_FFFF_FFFF_FFFF
+_SECOND = 0x5851_F42D_4C95_7F2D
+"""Makes a second, unrelated source of a seed."""
 
 
 @lru_cache(maxsize=65_536)
@@ -18,6 +20,12 @@ def seed_of(seed: int, name: str) -> int:
 def uniform(seed: int, index: int) -> float:
     """Return the random number of place `index`, evenly distributed in [0, 1)."""
     return _mix(seed ^ (index & _MASK) * 0xD6E8_FEB8_6659_FD93 & _MASK) / 2**64
+
+
+def normal(seed: int, index: int) -> float:
+    """Return the random number of place `index`, normally distributed (Box and Muller 1958)."""
+    part = uniform(seed ^ _SECOND, index)
+    return sqrt(-2.0 * log(1.0 - uniform(seed, index))) * cos(2.0 * pi * part)
 
 
 def smooth(seed: int, t_s: float, period_s: float) -> float:

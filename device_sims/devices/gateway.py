@@ -7,10 +7,12 @@ import msgspec
 
 from device_sims.clock import rfc3339
 from device_sims.devices.device import Native, Publication
-from device_sims.noise import seed_of, smooth, uniform
+from device_sims.noise import normal, seed_of, smooth, uniform
 
 _NEAR_DBM = -52
 _NEXT_ROOM_DBM = -84
+_NOISE_DB = 4.0
+"""Standard deviation of each strength, beside a fading that lasts for seconds: usual indoors."""
 
 
 class Beacon(NamedTuple):
@@ -71,7 +73,7 @@ class Gateway:
 
     def _rssi(self, beacon: Beacon, t_s: float) -> int | None:
         seed = seed_of(self._seed, beacon.mac)
-        fading = 6 * smooth(seed, t_s, 5)
+        fading = 6 * smooth(seed, t_s, 5) + _NOISE_DB * normal(seed, round(1000 * t_s))
         room = beacon.room(t_s)
         if not room:
             return None
