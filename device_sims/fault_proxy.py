@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 _CHUNK = 16 << 10
 _CHUNKS = 64
 """Chunks on their way in one direction: 1 MiB, then the sender is held up as on a real line."""
+_BACKLOG = 1024
+"""Connections that wait to be accepted: all devices may come back at once."""
 _HANG_UP = struct.pack("ii", 1, 0)
 """SO_LINGER of zero seconds: closing sends RST."""
 
@@ -65,7 +67,7 @@ class FaultProxy:
 
     async def __aenter__(self) -> Self:
         try:
-            self._server = await asyncio.start_server(self._accept, *self._listen)
+            self._server = await asyncio.start_server(self._accept, *self._listen, backlog=_BACKLOG)
         except OSError as error:
             host, port = self._listen
             raise InputError(f"--listen {host}:{port}: {error.strerror}; choose another port") from None
@@ -79,6 +81,11 @@ class FaultProxy:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def empty(self, seconds: float) -> None:
+        """Wait until no connection is open, so long at most."""
+        if self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=seconds)
 
     def reset(self, share: float = 1.0) -> int:
         """Cut a random share of the connections with RST; return how many sockets that were."""

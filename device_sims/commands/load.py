@@ -194,7 +194,7 @@ def load(
     own = [plan.device_name(j) for j in range(devices)] if with_hub else None
     with _watched(plan, hub, token_file, hub_pid, broker_pid or [], own) as watched:
         plan = replace(plan, endpoints=watched.endpoints)
-        check_limits(plan)
+        check_limits(plan, faults)
         _check_brokers(plan)
         outcome, plan, steps = _test(plan, watched, faults, expectations, drain, find_highest=find_highest)
     if json_file is not None:

@@ -14,12 +14,18 @@ KINDS = {
     "silent": "a share of the devices holds back what it measures, then sends its backlog: silent@60+30:0.2",
     "duplicate": "a share of the devices sends its last messages again, out of order: duplicate@10+20:0.1",
     "malformed": "a share of the devices sends rubbish each second: malformed@10+20:0.05",
+    "slow": "a share of the devices has a slow network, so much each way: slow@20+10:0.2,150ms",
+    "hole": "a share of the devices has a network that swallows all, then lets it through: hole@20+10:0.2",
     "run": "run a command, such as a broker's restart: run@60:systemctl restart mosquitto",
 }
 """What each fault does, with an example."""
 
 _FORM = re.compile(r"(\w+)@([0-9.]+)(?:\+([0-9.]+))?(?::(.+))?")
-_TIMED = {"will", "silent", "duplicate", "malformed"}
+_SLOW = re.compile(r"([0-9.]+),([0-9.]+)(ms|s)")
+_TIMED = {"will", "silent", "duplicate", "malformed", "slow", "hole"}
+_NETWORK = {"slow", "hole"}
+_LONGEST_LATENCY_S = 5.0
+"""Each way: a device still gets its answer to CONNECT in time, under TLS too."""
 
 Order = tuple[str, Any]
 
@@ -35,38 +41,60 @@ class Fault:
     share: float = 1.0
     """Of the devices, 0 to 1."""
     command: str = ""
+    latency_s: float = 0.0
+    """Of a slow network, each way."""
+
+    @property
+    def of_network(self) -> bool:
+        """Whether it is the network's, and not the devices' own doing."""
+        return self.kind in _NETWORK
 
     def __str__(self) -> str:
         lasting = f" for {self.for_s:g} s" if self.for_s else ""
         what = self.command or f"{self.share:.0%} of the devices"
+        if self.latency_s:
+            what += f", {self.latency_s * 1000:g} ms each way"
         return f"{self.kind} at {self.at_s:g} s{lasting}: {what}"
 
 
 def parse_fault(text: str) -> Fault:
-    """Read KIND@SECONDS[+DURATION][:SHARE or COMMAND]. Raises InputError."""
+    """Read KIND@SECONDS[+DURATION][:SHARE, SHARE,LATENCY or COMMAND]. Raises InputError."""
     form = _FORM.fullmatch(text)
     if form is None or form[1] not in KINDS:
         raise InputError(f"--fault {text}: give one of {'; '.join(KINDS.values())}")
     kind, at, lasting, rest = form.groups()
+    latency, unit = "0", "s"
+    if kind == "slow":
+        slow = _SLOW.fullmatch(rest or "")
+        if slow is None:
+            raise InputError(f"--fault {text}: it needs a share and a latency in ms or s: {KINDS[kind]}")
+        rest, latency, unit = slow.groups()
     try:
         at_s, for_s = float(at), float(lasting or 0)
         share = 1.0 if kind == "run" or rest is None else float(rest)
+        latency_s = float(latency) / (1000 if unit == "ms" else 1)
     except ValueError:
         raise InputError(f"--fault {text}: {KINDS[kind]}") from None
     if not 0 < share <= 1:
         raise InputError(f"--fault {text}: the share of the devices is above 0 and at most 1")
     if kind in _TIMED and for_s <= 0:
         raise InputError(f"--fault {text}: it needs a duration: {KINDS[kind]}")
+    if kind == "slow" and not 0 < latency_s <= _LONGEST_LATENCY_S:
+        raise InputError(f"--fault {text}: the latency is above 0 and at most {_LONGEST_LATENCY_S:g} s")
     if kind == "run" and not rest:
         raise InputError(f"--fault {text}: it needs a command: {KINDS[kind]}")
-    return Fault(kind, at_s, for_s, share, rest or "" if kind == "run" else "")
+    return Fault(kind, at_s, for_s, share, rest or "" if kind == "run" else "", latency_s)
 
 
 class Timeline:
-    """Faults as they become due: orders for the workers, commands for the machine."""
+    """Faults as they become due: orders for the workers, commands for the machine.
+
+    Those of the network are not among them: `Network` keeps their times itself.
+    """
 
     def __init__(self, faults: list[Fault]) -> None:
-        self._waiting = sorted(faults, key=lambda fault: fault.at_s)
+        own = [fault for fault in faults if not fault.of_network]
+        self._waiting = sorted(own, key=lambda fault: fault.at_s)
         self._lasting: list[Fault] = []
         self._second = -1
         self._commands: list[tuple[Fault, subprocess.Popen[bytes]]] = []

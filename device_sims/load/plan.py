@@ -27,6 +27,7 @@ PUBACKS = [b"\x40\x02" + packet_id for packet_id in ID_BYTES]
 
 WRONG_MS = 90_000
 
+_GOLDEN = 0.6180339887498949
 _VARIANTS = 16
 _ALARM_RATE = 180
 _PARAMETERS: tuple[tuple[str, float, float], ...] = (
@@ -69,6 +70,16 @@ class Endpoint:
 
 
 @dataclass(frozen=True)
+class Detour:
+    """A proxy before each broker, for devices with a bad network."""
+
+    share: float
+    """Of the devices, 0 to 1, those of detours with a smaller share among them."""
+    ports: tuple[int, ...]
+    """On 127.0.0.1, one for each endpoint."""
+
+
+@dataclass(frozen=True)
 class LoadPlan:
     """One load test."""
 
@@ -97,6 +108,8 @@ class LoadPlan:
     keepalive_s: int = 120
     wrong_clocks: float = 0.0
     """Share of the devices whose clock is wrong by `WRONG_MS`, early or late in turn."""
+    detours: tuple[Detour, ...] = ()
+    """By their share; a device takes the first that it is of."""
 
     def __post_init__(self) -> None:
         """Refuse what can't be sent."""
@@ -152,6 +165,15 @@ class LoadPlan:
     def endpoint_of(self, j: int) -> int:
         """Return which broker device `j` is at."""
         return j % len(self.endpoints)
+
+    def detour_of(self, j: int) -> int | None:
+        """Return the port on 127.0.0.1 that device `j` connects through; None: it connects straight."""
+        # Multiples of the golden ratio spread evenly, whatever brokers and workers take turns by.
+        rank = j * _GOLDEN % 1
+        for detour in self.detours:
+            if rank < detour.share:
+                return detour.ports[self.endpoint_of(j)]
+        return None
 
     def devices_of(self, worker: int) -> list[int]:
         """Return the devices of one worker, in the order of their turns."""

@@ -4,6 +4,7 @@ import resource
 import time
 from array import array
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -12,6 +13,7 @@ from device_sims.load.alarm_watch import AlarmWatch, judge
 from device_sims.load.crew import Crew
 from device_sims.load.faults import Fault, Timeline
 from device_sims.load.hub_api import HubApi
+from device_sims.load.network import Network, devices_through
 from device_sims.load.outcome import KEYS, Outcome, Second
 from device_sims.load.plan import LoadPlan
 from device_sims.load.processes import ProgramWatch
@@ -51,7 +53,8 @@ class LoadRun:
     ) -> None:
         self._plan = plan
         self._progress = progress
-        self._timeline = Timeline(faults or [])
+        self._faults = faults or []
+        self._timeline = Timeline(self._faults)
         self._open_hub = open_hub
         self._hub = ProgramWatch(hub_pid) if hub_pid else None
         self._brokers = [ProgramWatch(pid) for pid in broker_pids or []]
@@ -65,23 +68,26 @@ class LoadRun:
     def run(self) -> Outcome:
         """Run the test. Raises BrokerError where nothing can be connected at all."""
         plan, progress = self._plan, self._progress
-        check_limits(plan)
-        crew = Crew(plan)
-        try:
-            connect_s = self._connect(crew)
-            connected = int(crew.total("connected"))
-            alarms = None
-            if self._open_hub is not None and plan.alarms:
-                alarms = AlarmWatch(self._open_hub(), plan.prefix)
-                alarms.start()
-            announcing_ms = plan.devices * 1000 // _ANNOUNCED_PER_S if plan.births else 0
-            start_ns = (time.time_ns() // 1_000_000 + 500 + announcing_ms) * 1_000_000
-            outcome = Outcome(dict.fromkeys(KEYS))
-            self._send(crew, start_ns, outcome)
-            acknowledged, sent = self._accounts(crew)
-        finally:
-            crew.end()
-            self._timeline.finish()
+        check_limits(plan, self._faults)
+        with Network(plan, self._faults) as network:
+            crew = Crew(replace(plan, detours=network.detours))
+            try:
+                connect_s = self._connect(crew)
+                connected = int(crew.total("connected"))
+                alarms = None
+                if self._open_hub is not None and plan.alarms:
+                    alarms = AlarmWatch(self._open_hub(), plan.prefix)
+                    alarms.start()
+                announcing_ms = plan.devices * 1000 // _ANNOUNCED_PER_S if plan.births else 0
+                start_ns = (time.time_ns() // 1_000_000 + 500 + announcing_ms) * 1_000_000
+                outcome = Outcome(dict.fromkeys(KEYS))
+                network.begin(start_ns)
+                self._send(crew, start_ns, outcome)
+                network.check()
+                acknowledged, sent = self._accounts(crew)
+            finally:
+                crew.end()
+                self._timeline.finish()
         if alarms is not None:
             alarms.stop()
             self._judge_alarms(outcome, alarms, start_ns // 1_000_000, sent)
@@ -300,7 +306,7 @@ def _late_growth_mb(seconds: Sequence[Second]) -> float | None:
     return round(sizes[-1] - sizes[0], 1) if sizes else None
 
 
-def check_limits(plan: LoadPlan) -> None:
+def check_limits(plan: LoadPlan, faults: Sequence[Fault] = ()) -> None:
     """Raise the limit of open files. Raises InputError where this machine can't hold the connections."""
     needed = -(-plan.devices // plan.workers) + _FILES_EACH
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -310,6 +316,14 @@ def check_limits(plan: LoadPlan) -> None:
             f"{plan.devices} devices on {plan.workers} worker(s) need {needed} open files each; the limit is "
             f"{hard}: give --workers {workers} or raise it (ulimit -n)"
         )
+    through = devices_through(plan, faults)
+    if 2 * through + _FILES_EACH > hard:
+        raise InputError(
+            f"--fault: {through} devices with a bad network at one broker take two open files each, and the "
+            f"limit is {hard}: give a smaller share or more --brokers, or raise it (ulimit -n)"
+        )
+    if through:  # twice that many while all of them come back
+        needed = max(needed, 4 * through + _FILES_EACH)
     ports = _ports()
     shared = -(-plan.devices // len(plan.endpoints) // plan.sources)
     if shared > ports:

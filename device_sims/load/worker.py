@@ -226,13 +226,22 @@ class Worker:
         sources = self._plan.sources
         # Sources begin at 127.0.0.2 so that the other programs of this machine keep 127.0.0.1 to themselves.
         source = (f"127.0.0.{2 + connection.j % sources}", 0) if sources > 1 else None
+        detour = self._plan.detour_of(connection.j)
+        host, port = (target.host, target.port) if detour is None else ("127.0.0.1", detour)
+        # A certificate is still the broker's own, whatever stands before it.
+        named = target.host if target.tls else None
         loop = asyncio.get_running_loop()
         connection.ready = loop.create_future()
         async with self._pending:
             try:
                 async with asyncio.timeout(_ANSWER_S):
                     await loop.create_connection(
-                        lambda: connection, target.host, target.port, ssl=target.tls, local_addr=source
+                        lambda: connection,
+                        host,
+                        port,
+                        ssl=target.tls,
+                        server_hostname=named,
+                        local_addr=source,
                     )
                     await connection.ready
             except TimeoutError:

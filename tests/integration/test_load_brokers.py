@@ -13,7 +13,7 @@ import pytest
 
 from device_sims.client import probe
 from device_sims.errors import BrokerError, InputError
-from device_sims.load.faults import Fault
+from device_sims.load.faults import Fault, parse_fault
 from device_sims.load.outcome import Outcome
 from device_sims.load.plan import FIRST_SEQ, WRONG_MS, Endpoint, LoadPlan
 from device_sims.load.run import LoadRun, check_limits
@@ -147,6 +147,47 @@ def test_silent_devices_send_their_backlog_with_its_own_times(tmp_path: Path) ->
     assert [body["time"] - bodies[0]["time"] for body in bodies] == list(range(0, 1500, 100))
 
 
+def test_a_slow_network_delays_its_devices_for_its_time_and_loses_nothing(tmp_path: Path) -> None:
+    with mosquitto(tmp_path, persistence=False) as server:
+        watcher = Watcher(server.port)
+        load = plan(server.port, duration_s=4.0)
+        outcome = run(load, parse_fault("slow@1.5+1:0.25,600ms"))
+        watcher.wait_for("/observations", 1600)
+        watcher.stop()
+    assert outcome.result["published"] == outcome.result["acknowledged"] == 1600
+    assert outcome.result["reconnects"] == 0
+    for j in range(40):
+        assert observed(watcher, load, j) == list(range(40))
+    # Twice the latency, there and back; nobody waited so long before, and most devices never.
+    assert outcome.seconds[0].p99_ms < 1200 <= outcome.result["puback_p99_ms"]
+    assert outcome.result["puback_p50_ms"] < 1200
+
+
+def test_a_network_that_swallows_all_lets_it_through_later_under_tls_too(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    cert_file, key_file = authority.sign("localhost")
+    lines = (f"cafile {authority.file}", f"certfile {cert_file}", f"keyfile {key_file}")
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    with (
+        mosquitto(tmp_path / "a", persistence=False) as a,
+        mosquitto(tmp_path / "b", *lines, "allow_anonymous true", persistence=False) as b,
+    ):
+        # The certificate names the broker's host: it must fit although a proxy stands at 127.0.0.1.
+        secret = Endpoint(f"mqtts://localhost:{b.port}", ca_file=str(authority.file))
+        load = replace(plan(a.port, duration_s=3.0), endpoints=(*plan(a.port).endpoints, secret))
+        watcher = Watcher(a.port)
+        outcome = run(load, parse_fault("hole@0.5+1.5:0.5"), parse_fault("slow@1+1:1,50ms"))
+        watcher.wait_for("/observations", 600)
+        watcher.stop()
+    assert outcome.result["published"] == outcome.result["acknowledged"] == 1200
+    assert outcome.result["reconnects"] == outcome.result["refused"] == 0
+    for j in range(0, 40, 2):
+        assert observed(watcher, load, j) == list(range(30))
+    assert outcome.result["puback_max_ms"] > 1000
+    assert outcome.seconds[0].acknowledged < outcome.seconds[0].sent
+
+
 def test_a_wrong_clock_is_wrong_in_every_message_and_again_when_it_is_sent_again(tmp_path: Path) -> None:
     with mosquitto(tmp_path, persistence=False) as server:
         watcher = Watcher(server.port)
@@ -257,6 +298,8 @@ def test_enough_open_files_and_ports_are_asked_for() -> None:
     with pytest.raises(InputError, match="--sources"):
         check_limits(plan(1883, devices=100_000, workers=50))
     check_limits(plan(1883, devices=100_000, workers=50, sources=5))
+    with pytest.raises(InputError, match="--fault"):
+        check_limits(plan(1883, devices=10_000_000, workers=50_000), [parse_fault("hole@1+1:0.5")])
 
 
 async def test_every_connection_may_be_encrypted_and_show_a_certificate(tmp_path: Path) -> None:
