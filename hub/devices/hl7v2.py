@@ -88,9 +88,16 @@ class _Message:
 
     def part(self, segment: Segment, number: int, component: int = 1) -> str:
         """Return one component of the first repetition, unescaped."""
-        first = self.field(segment, number).split(self.repetition, 1)[0]
-        parts = first.split(self.component)
-        return self.text(parts[component - 1]) if component <= len(parts) else ""
+        sent = segment[number] if number < len(segment) else ""
+        if not sent:
+            return ""  # as most are
+        if self.repetition in sent:
+            sent = sent.split(self.repetition, 1)[0]
+        parts = sent.split(self.component, component)
+        if component > len(parts):
+            return ""
+        sent = parts[component - 1]
+        return self.text(sent) if self.escape in sent else sent.strip()
 
     def text(self, sent: str) -> str:
         """Return a text without its escapes, and without the blanks around it."""
