@@ -40,8 +40,13 @@ def parse(payload: bytes) -> object:
 
 def _is_plain(payload: bytes) -> bool:
     """Tell whether every key is followed by its colon at once, and no text can hold half a surrogate pair."""
+    # One byte is looked for ten times as fast as two, and most payloads are a single line without escapes.
     return not (
-        b'" ' in payload or b'"\n' in payload or b'"\r' in payload or b'"\t' in payload or b"\\u" in payload
+        b'" ' in payload
+        or (b"\n" in payload and b'"\n' in payload)
+        or (b"\r" in payload and b'"\r' in payload)
+        or (b"\t" in payload and b'"\t' in payload)
+        or (b"\\" in payload and b"\\u" in payload)
     )
 
 
