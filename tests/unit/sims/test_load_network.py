@@ -73,6 +73,8 @@ def test_detours_take_their_share_of_each_broker_and_worker() -> None:
         assert here.count(1 + broker) == pytest.approx(25, abs=3)
         assert here.count(3 + broker) == pytest.approx(50, abs=3)
         assert len(here) == 250
+    for first in range(0, 1000, 100):  # evenly over the time too: devices take turns by their number
+        assert sum(taken[j] is not None for j in range(first, first + 100)) == pytest.approx(30, abs=3)
     assert {plan().detour_of(j) for j in range(100)} == {None}
     assert {plan(1, detours=(Detour(1.0, (7,)),)).detour_of(j) for j in range(1000)} == {7}
 
