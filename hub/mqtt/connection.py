@@ -27,6 +27,8 @@ _FAREWELL_S = 1.0
 _REST_S = 0.002
 """From one read of the socket to the next. Brokers write message by message, and at some thousands a second
 waking up for each costs more than the message does. The first of a run is read at once."""
+_MUCH = 8 << 10
+"""Bytes of a read after which there is no rest: the system holds some hundred small messages for us, no more."""
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -89,7 +91,7 @@ class Connection(asyncio.BufferedProtocol):
         if not self._transport or self._over or not self._transport.is_reading():
             return
         self._transport.pause_reading()
-        if nbytes == self._room:
+        if nbytes >= min(self._room, _MUCH):
             # There is more, and uvloop would read on for half a second before it lets anything else happen.
             self.resume()
         else:
