@@ -40,7 +40,7 @@ def find_max(
     gave_out = ""
     refined = 0
     while len(steps) < _MOST_STEPS and refined <= _REFINE:
-        tried = replace(plan, rate_hz=rate / plan.devices)
+        tried = replace(plan, rate_hz=rate / plan.devices, attempt=len(steps))
         outcome = attempt(tried)
         first = first or outcome
         broken = [str(one) for one in expectations if not one.met(outcome.result)]

@@ -103,6 +103,9 @@ class LoadPlan:
     alarms: int = 0
     """How many devices leave a limit, once, for `excursion_s`."""
     excursion_s: float = 10.0
+    attempt: int = 0
+    """Other devices leave a limit in each attempt of a search: to a hub, one that does so again and again
+    chatters."""
     window: int = 1000
     """Messages of one device that may await their acknowledgement."""
     keepalive_s: int = 120
@@ -184,7 +187,8 @@ class LoadPlan:
         """Return the first round beyond the limit and the first one back inside; None: it has none."""
         if not self.alarms:
             return None
-        rank, place = divmod(j * self.alarms, self.devices)
+        turned = (j + self.attempt) % self.devices
+        rank, place = divmod(turned * self.alarms, self.devices)
         if place >= self.alarms:
             return None  # each of `alarms` even shares of the devices has one: its first
         # Excursions begin evenly between a tenth and seven tenths of the time.

@@ -28,7 +28,7 @@ _REST_S = 0.002
 """From one read of the socket to the next. Brokers write message by message, and at some thousands a second
 waking up for each costs more than the message does. The first of a run is read at once."""
 _MUCH = 8 << 10
-"""Bytes of a read after which there is no rest: the system holds some hundred small messages for us, no more."""
+"""Bytes of a read after which there is no rest: the system holds a hundred small messages for us."""
 
 
 class Connection(asyncio.BufferedProtocol):

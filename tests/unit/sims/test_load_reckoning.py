@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from device_sims.clock import rfc3339
@@ -209,3 +211,10 @@ def test_the_report_stands_alone_and_escapes_what_it_shows() -> None:
     assert "<svg" in text
     for outside in ("src=", "href=", "@import", "url("):
         assert outside not in text
+
+
+def test_each_attempt_of_a_search_lets_other_devices_leave_a_limit() -> None:
+    attempts = [replace(plan(devices=100, alarms=10), attempt=attempt) for attempt in range(10)]
+    leaving = [{j for j in range(100) if load.excursion(j)} for load in attempts]
+    assert [len(devices) for devices in leaving] == [10] * 10
+    assert set.union(*leaving) == set(range(100))
