@@ -53,6 +53,12 @@ AIMS = {
     "station_heap_growth_mb": "~ 0",
     "streams_200_cpu_percent": "< 25",
 }
+PLAIN_WAY = {
+    "plain_way_cpu_ratio": "hub_cpu_us_per_message_hospital",
+    "plain_way_cpu_ratio_at_half": "hub_cpu_us_per_message",
+    "plain_way_line_cpu_ratio": "line_us_per_message",
+}
+"""Ratios to the CPU of the plain way a message, and of what."""
 Measure = Callable[[Path], Awaitable[dict[str, float]]]
 PARTS: dict[str, Measure] = {
     "line": measure_line,
@@ -85,12 +91,9 @@ def main() -> None:
     for name in given.part or PARTS:
         with console.status(f"measuring: {name}"), tempfile.TemporaryDirectory(prefix="wardhub-bench-") as at:
             figures |= uvloop.run(_measure(PARTS[name], Path(at)))
-    if "plain_cpu_us_per_message" in figures and "hub_cpu_us_per_message" in figures:
-        ratio = figures["plain_cpu_us_per_message"] / figures["hub_cpu_us_per_message"]
-        figures["plain_way_cpu_ratio"] = ratio
-    if "plain_cpu_us_per_message" in figures and "line_us_per_message" in figures:
-        ratio = figures["plain_cpu_us_per_message"] / figures["line_us_per_message"]
-        figures["plain_way_line_cpu_ratio"] = ratio
+    for ratio, cheaper in PLAIN_WAY.items():
+        if "plain_cpu_us_per_message" in figures and cheaper in figures:
+            figures[ratio] = figures["plain_cpu_us_per_message"] / figures[cheaper]
     _print(figures)
     if given.json:
         given.json.write_text(json.dumps(figures, indent=2) + "\n")
