@@ -34,7 +34,7 @@ DAY_BY_DAY = ("hub_new_devices_waiting", "hub_live_lane_open", "hub_alarms_prese
 async def measure_steady(folder: Path) -> dict[str, float]:
     """10,000 devices, 5,000 messages of six values a second, every part on, one nurse station and a probe.
 
-    Then the CPU once more at 10,000 messages a second: a message costs less, the more of them share a wake-up.
+    Then the CPU at 10,000 messages a second: a message costs less, the more of them share a wake-up.
     """
     hub = HubProcess(folder)
     hub.start()
