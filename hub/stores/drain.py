@@ -25,8 +25,8 @@ FIRST_PAUSE_S = 0.25
 SETTLE_EVERY_S = 1.0
 BUSY_ITEMS = 500
 """A store that got so many at its last write is busy."""
-BUSY_LINGER_S = 1.0
-"""So long a new row waits for company on its way to a busy store."""
+BUSY_LINGER_S = 0.75
+"""So much longer a new row waits for company on its way to a busy store."""
 STAND_BACK_S = 3.0
 """A row is so old at the most when it makes way for others that aren't recorded yet."""
 _MUCH = 300
@@ -126,8 +126,8 @@ class Drain:
         else:
             await self._journal.wait_beyond(self.cursor)
         if (await self.look()).items < self._items:
-            await asyncio.sleep(BUSY_LINGER_S if self._busy else self._linger_s)
-        while self._busy and self._age_s() < STAND_BACK_S and await self._line_is_busy():
+            await self._gather()
+        while self._makes_way() and await self._line_is_busy():
             pass
         rows = await self._journal.read(self.cursor, max_items=self._items, max_bytes=self._max_bytes)
         if not rows:
@@ -156,10 +156,18 @@ class Drain:
         self._available()
         await self.look()
 
-    def _age_s(self) -> float:
-        """Return how long ago the oldest row was received that the store doesn't have."""
+    async def _gather(self) -> None:
+        """Let rows come together; a journal that is full waits for no more."""
+        if self._journal.state == "ok":
+            await asyncio.sleep(self._linger_s)
+        if self._journal.state == "ok" and self._busy:
+            await asyncio.sleep(BUSY_LINGER_S)
+
+    def _makes_way(self) -> bool:
+        """Tell whether the rows here may wait: not old ones, nor where the line waits for room."""
         oldest_ns = self.lag.oldest_ns
-        return 0.0 if oldest_ns is None else (time.time_ns() - oldest_ns) / 1e9
+        age_s = 0.0 if oldest_ns is None else (time.time_ns() - oldest_ns) / 1e9
+        return self._busy and age_s < STAND_BACK_S and self._journal.state == "ok"
 
     async def _line_is_busy(self) -> bool:
         """Watch the line for a moment: devices wait for what it does, and nobody for what is drained here."""
