@@ -34,7 +34,6 @@ _PR_SET_PDEATHSIG = 1
 _HUB_USER = "wardhub"
 _PROBE_SUBJECTS = "$MQTT.msgs.wardhub.probe."
 """What `hub doctor` subscribes to in the place of the hub."""
-_PROBE_IN_FLIGHT = 1024
 _START_S = 30.0
 _STOP_S = 10.0
 _HEALTH_INTERVAL_S = 5.0
@@ -204,7 +203,9 @@ class EmbeddedBroker:
             log.info("%d messages come again, which weren't acknowledged", released)
 
     def _in_flight_of(self, subject: str) -> int | None:
-        return _PROBE_IN_FLIGHT if subject.startswith(_PROBE_SUBJECTS) else self._in_flight.get(subject)
+        if subject.startswith(_PROBE_SUBJECTS):
+            return max(self._in_flight.values())  # what the hub's main channel has
+        return self._in_flight.get(subject)
 
     def _jetstream(self) -> JetStream:
         return JetStream("127.0.0.1", self._client_port, user=_HUB_USER, password=self._password)

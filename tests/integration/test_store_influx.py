@@ -163,15 +163,19 @@ async def test_version_2_is_written_with_token_organisation_and_gzip_and_erased_
     assert headers["Authorization"] == "Token s3cret"
     assert headers["Content-Encoding"] == "gzip"
     assert body.startswith(b"vitals,device=d,site=north heart_rate=72.0")  # the stub has unpacked it
+    written = len(stub.requests)
     await store.erase("north", 'a"b', 1_000_000_000, 3_000_000_001)
-    path, query, body, _ = stub.requests[-1]
-    assert (path, query) == ("/api/v2/delete", {"org": "hospital", "bucket": "wards"})
-    told = json.loads(body)
-    assert (told["start"], told["stop"]) == (
-        "1970-01-01T00:00:01.000000000Z",
-        "1970-01-01T00:00:03.000000000Z",
-    )
-    assert r'device="a\"b"' in told["predicate"]
+    predicates = set()
+    for path, query, body, _ in stub.requests[written:]:
+        assert (path, query) == ("/api/v2/delete", {"org": "hospital", "bucket": "wards"})
+        told = json.loads(body)
+        assert (told["start"], told["stop"]) == (
+            "1970-01-01T00:00:01.000000000Z",
+            "1970-01-01T00:00:03.000000000Z",
+        )
+        predicates.add(told["predicate"])
+    assert r'_measurement="vitals" AND site="north" AND device="a\"b"' in predicates
+    assert r'_measurement="sighting" AND site="north" AND beacon="a\"b"' in predicates, "heard by gateways"
     before = len(stub.requests)
     await store.expire(TIME_NS, retention=None)  # type: ignore[arg-type]  # not looked at: its buckets have their own
     assert len(stub.requests) == before
