@@ -129,11 +129,10 @@ class Inlet:
         """Bound what is in flight of the subscriptions too that this session has made for the first time."""
         if self._before_connect is None:
             return
-        subscribed = False
-        while not subscribed:
+        while True:
             with suppress(TimeoutError):
                 await self.session.wait_connected(60)
-                subscribed = True
+                break
         try:
             await self._before_connect()
         except BrokerUnreachable as error:

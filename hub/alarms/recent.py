@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable
+from itertools import takewhile
 from typing import NamedTuple
 
 from hub.alarms.alarm import AlarmEvent
@@ -64,7 +65,10 @@ class Recent:
 
     def after(self, sequence: int) -> list[AlarmEvent]:
         """Return the events with a higher sequence."""
-        return [event for event in self._events if event.sequence > sequence]
+        # From the newest on: who follows the log asks at every event, for the last few of thousands.
+        newer = list(takewhile(lambda event: event.sequence > sequence, reversed(self._events)))
+        newer.reverse()
+        return newer
 
     def of_alarm(self, alarm: str) -> list[AlarmEvent]:
         """Return the events of one alarm."""

@@ -21,6 +21,7 @@ _ENOUGH_IN_FLIGHT = 16_384
 """Messages of one subscription in flight: 160 ms at 100,000 messages a second, and eight batches."""
 _FEWEST_IN_FLIGHT = 1_024
 _MOST_TRAFFIC = (NATIVE_FILTER, "wards/v1/+/+/+/observations")
+"""Filters that nearly all of a ward's messages come by."""
 _MAX_PENDING_BYTES = 256 << 20
 """What nats-server keeps for a connection that doesn't read. Its own 64 MiB are fewer than what may be in
 flight to a paused hub, and it closes a connection that has more."""
