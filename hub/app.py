@@ -138,6 +138,7 @@ class Hub:
             rules=load_limits(settings.limits_file or DEFAULTS),
             places=self.registry,
             device_of=self._device_of,
+            listening=lambda: self.brokers.listening,
             own=self.own,
             notify=settings.notify,
             publish=self._publish,
@@ -455,7 +456,7 @@ class Hub:
         now_ns = self.now_ns()
         self.registry.refresh(now_ns)
         self.brokers.tick()
-        self.alarms.tick(self.brokers.devices(), self.brokers.listening)
+        self.alarms.tick(self.brokers.devices())
         self.diagnostics.flush(now_ns)
         self.whereabouts.tick(now_ns)
         self._keep_whereabouts(now_ns)

@@ -3,7 +3,6 @@
 Never a physiological one, never one of high priority: a flood hides nothing that kills.
 """
 
-from collections.abc import Iterable
 from typing import Generic, Protocol, TypeVar
 
 from msgspec.structs import replace
@@ -19,6 +18,8 @@ class Signalled(Protocol):
 
 
 S = TypeVar("S", bound=Signalled)
+Place = tuple[str, str]
+"""Site and device."""
 
 
 _REPEATING = frozenset({"device_silent", "device_offline", "no_valid_value", "rejects", "clock_off"})
@@ -35,31 +36,38 @@ def may_go_under(alarm: Alarm) -> bool:
     )
 
 
-def covers(leader: Signalled, entry: Signalled) -> bool:
-    """Tell whether an alarm is one under which another may be listed.
+def _leads(one: Signalled, other: Signalled) -> bool:
+    """Tell whether one alarm may have others under it, and the other one may be listed under another."""
+    leader = one.alarm
+    return (
+        leader.id != other.alarm.id
+        and leader.presence == "present"
+        and leader.kind == "technical"
+        and one.signal.under is None
+        and leader.priority != "information"
+        and may_go_under(other.alarm)
+    )
 
-    A lost gateway or broker covers what its devices say of themselves; else an earlier technical alarm of a
-    device covers its later ones of no higher priority.
-    """
-    one, other = leader.alarm, entry.alarm
-    if one.id == other.id or one.site != other.site or one.presence != "present" or one.kind != "technical":
-        return False
-    if leader.signal.under is not None or one.priority == "information" or not may_go_under(other):
-        return False
-    if other.device in one.devices or (one.devices and other.device == one.device):
-        return True
-    if one.condition not in _REPEATING:
-        return False
-    return one.device == other.device and RANK[one.priority] >= RANK[other.priority]
+
+def _precedes(one: Signalled, other: Signalled) -> bool:
+    """Tell whether a device's alarm covers another of it, which is of no higher priority."""
+    return one.alarm.condition in _REPEATING and RANK[one.alarm.priority] >= RANK[other.alarm.priority]
 
 
 class Groups(Generic[S]):
-    """Who is listed under whom. A look-up costs as much as one device has alarms, not as all have."""
+    """Who is listed under whom.
+
+    A lost gateway or broker covers what its devices say of themselves; else an earlier technical alarm of a
+    device covers its later ones of no higher priority. A look-up costs as much as one device has alarms,
+    however many devices a lost broker takes with it.
+    """
 
     def __init__(self) -> None:
-        self._of_device: dict[tuple[str, str], dict[int, S]] = {}
-        self._takers: dict[int, S] = {}
-        """Lost gateways and brokers."""
+        self._of_device: dict[Place, dict[int, S]] = {}
+        self._takers: dict[Place, dict[int, S]] = {}
+        """Lost gateways and brokers, by each device that they take with them; their own is one of these."""
+        self._taken: dict[int, frozenset[Place]] = {}
+        """What each of them is listed by there."""
         self._under: dict[str, dict[int, S]] = {}
 
     def add(self, entry: S) -> None:
@@ -68,8 +76,8 @@ class Groups(Generic[S]):
         if alarm.kind != "technical":
             return
         self._of_device.setdefault((alarm.site, alarm.device), {})[id(entry)] = entry
-        if alarm.devices:
-            self._takers[id(entry)] = entry
+        places = {(alarm.site, device) for device in (alarm.device, *alarm.devices)}
+        self._take(entry, frozenset(places if alarm.devices else ()))
         if entry.signal.under is not None:
             self._under.setdefault(entry.signal.under, {})[id(entry)] = entry
 
@@ -80,7 +88,7 @@ class Groups(Generic[S]):
         siblings.pop(id(entry), None)
         if not siblings:
             self._of_device.pop(place, None)
-        self._takers.pop(id(entry), None)
+        self._take(entry, frozenset())
         self._put_under(entry, None)
         return list(self._under.pop(entry.alarm.id, {}).values())
 
@@ -88,9 +96,16 @@ class Groups(Generic[S]):
         """Find the alarm under which this one belongs now; tell whether that is another than before."""
         leader: str | None = None
         if may_go_under(entry.alarm):
-            siblings = self._of_device.get((entry.alarm.site, entry.alarm.device), {})
-            candidates: Iterable[S] = (*self._takers.values(), *siblings.values())
-            leader = next((one.alarm.id for one in candidates if covers(one, entry)), None)
+            place = (entry.alarm.site, entry.alarm.device)
+            leaders = (
+                *(one for one in self._takers.get(place, {}).values() if _leads(one, entry)),
+                *(
+                    one
+                    for one in self._of_device.get(place, {}).values()
+                    if _precedes(one, entry) and _leads(one, entry)
+                ),
+            )
+            leader = leaders[0].alarm.id if leaders else None
         changed = leader != entry.signal.under
         self._put_under(entry, leader)
         return changed
@@ -99,10 +114,23 @@ class Groups(Generic[S]):
         """Return the alarms that belong under a lost gateway or broker and aren't listed there yet."""
         return [
             entry
-            for device in (*leader.alarm.devices, *((leader.alarm.device,) if leader.alarm.devices else ()))
-            for entry in self._of_device.get((leader.alarm.site, device), {}).values()
-            if entry.signal.under != leader.alarm.id and covers(leader, entry)
+            for place in self._taken.get(id(leader), ())
+            for entry in self._of_device.get(place, {}).values()
+            if entry.signal.under != leader.alarm.id and _leads(leader, entry)
         ]
+
+    def _take(self, taker: S, places: frozenset[Place]) -> None:
+        """List a lost gateway or broker by what it takes with it, and no longer by what it doesn't."""
+        before = self._taken.pop(id(taker), frozenset())
+        for place in before - places:
+            takers = self._takers[place]
+            del takers[id(taker)]
+            if not takers:
+                del self._takers[place]
+        for place in places - before:
+            self._takers.setdefault(place, {})[id(taker)] = taker
+        if places:
+            self._taken[id(taker)] = places
 
     def _put_under(self, entry: S, leader: str | None) -> None:
         before = entry.signal.under

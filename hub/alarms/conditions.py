@@ -41,6 +41,7 @@ class Conditions:
         gateway_of: Callable[[Device], str | None] = lambda _: None,
         device_of: Callable[[str, str], Device | None] = lambda _, __: None,
         places_version: Callable[[], int | None] = lambda: None,
+        listening: Callable[[], Listening] = lambda: {"": 0},
         clock_limits: ClockLimits = ClockLimits(),  # noqa: B008 - it can't change
     ) -> None:
         """Keep what tells about a device.
@@ -48,7 +49,8 @@ class Conditions:
         `patient_of`: whose readings it takes now (surrogate id), and `since_of`: since when; older readings
         are another's and don't alarm. `peers_of`: every device of the same patient, itself included.
         `gateway_of`: the id of the gateway that it speaks through. `device_of`: the device of a site and id.
-        `places_version` changes with what `gateway_of` answers; None if that can't be told.
+        `places_version` changes with what `gateway_of` answers; None if that can't be told. `listening`:
+        since when the hub hears what comes through each broker.
         """
         self._limits_of = limits_of
         self._tell = tell
@@ -57,7 +59,7 @@ class Conditions:
         self._since_of = since_of
         self._patients: dict[Device, str | None] = {}
         self._judge = Judge(self, peers_of, since_of)
-        self._silence = Silence(self, limits_of, gateway_of, device_of, places_version)
+        self._silence = Silence(self, limits_of, gateway_of, device_of, places_version, listening)
 
     # --- what the line calls ---------------------------------------------------------------------------
 
@@ -162,7 +164,7 @@ class Conditions:
         """Let a device's silence alarm again."""
         self.technical(device, "transport", False, "", now_ns)
 
-    def tick(self, devices: Iterable[Device], now_ns: int, listening: Listening) -> None:
+    def tick(self, devices: Iterable[Device], now_ns: int) -> None:
         """Judge what only the passing of time decides: silence, absences, and rejects that ended."""
         devices = list(devices)
         patients, clock_limits = self._patients, self._clock_limits
@@ -186,7 +188,7 @@ class Conditions:
             if off or device.conditions:
                 text = f"The clock of device {device.id} is wrong; set it"
                 self.technical(device, "clock_off", off, text, now_ns)
-        self._silence.judge(devices, now_ns, listening)
+        self._silence.judge(devices, now_ns)
 
     def patient_changed(self, device: Device, now_ns: int) -> None:
         """Take note now that a device has another patient, or none; `tick` does it within a second."""

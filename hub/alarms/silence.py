@@ -45,20 +45,32 @@ class Silence:
         gateway_of: Callable[[Device], str | None],
         device_of: Callable[[str, str], Device | None],
         places_version: Callable[[], int | None],
+        listening: Callable[[], Listening],
     ) -> None:
         self._conditions = conditions
         self._limits_of = limits_of
         self._gateway_of = gateway_of
         self._device_of = device_of
         self._places_version = places_version
+        self._listening = listening
         self._members: dict[Key, list[Device]] = {}
         """The devices of each gateway, as of the last tick."""
         self._members_of: tuple[int | None, int] = (None, 0)
         """For which version of the places, and how many devices."""
         self._lost: dict[Key, Device] = {}
+        self._awaited: set[Device] = set()
+        """Devices whose last will came when their broker had just come back: they may be back any moment."""
 
     def offline(self, device: Device, offline: bool, now_ns: int) -> None:
-        """Take note of a last will, or of a device that is back; a gateway's takes its devices with it."""
+        """Take note of a last will, or of a device that is back; a gateway's takes its devices with it.
+
+        A broker that is started again tells the last wills of all its devices while they connect anew. They
+        have the time that a device is allowed to be silent: who is not back then alarms.
+        """
+        self._awaited.discard(device)
+        if offline and not self._could_be_heard(device, now_ns, self._listening()):
+            self._awaited.add(device)
+            return
         key = (device.site, device.id)
         members = self._members.get(key)
         if not members:
@@ -69,9 +81,14 @@ class Silence:
         else:
             self._regain(key, now_ns)
 
-    def judge(self, devices: Sequence[Device], now_ns: int, listening: Listening) -> None:
+    def judge(self, devices: Sequence[Device], now_ns: int) -> None:
         """Judge everybody's silence. Whom the hub itself can't hear is not blamed."""
+        listening = self._listening()
         self._find_members(devices)
+        for device in [one for one in self._awaited if self._could_be_heard(one, now_ns, listening)]:
+            self._awaited.discard(device)
+            if device.state == "offline":
+                self.offline(device, True, now_ns)
         # Both selections look at ten thousand devices a second, nearly all of which are well.
         troubled = [device for device in devices if device.conditions]
         late = [device for device in devices if now_ns - device.received_ns > device.interval_s * SECOND_NS]
@@ -100,13 +117,21 @@ class Silence:
             if gateway is not None:
                 self._members.setdefault((device.site, gateway), []).append(device)
 
-    def _is_silent(self, device: Device, now_ns: int, listening: Listening) -> bool:
-        since_ns = listening.get(device.broker)
-        if since_ns is None or not device.received_ns:
-            return False
+    def _allowed_ns(self, device: Device) -> float:
+        """Return for how long a device may be silent."""
         margin_ns = self._limits_of(device).technical_rule("device_silent").delay_ns
-        allowed_ns = device.interval_s * SECOND_NS + margin_ns
-        if now_ns - max(device.received_ns, since_ns) <= allowed_ns or self._is_absent(device):
+        return device.interval_s * SECOND_NS + margin_ns
+
+    def _could_be_heard(self, device: Device, now_ns: int, listening: Listening) -> bool:
+        """Tell whether the hub has listened for longer than a device may be silent."""
+        since_ns = listening.get(device.broker)
+        return since_ns is not None and now_ns - since_ns > self._allowed_ns(device)
+
+    def _is_silent(self, device: Device, now_ns: int, listening: Listening) -> bool:
+        if not device.received_ns or not self._could_be_heard(device, now_ns, listening):
+            return False
+        allowed_ns = self._allowed_ns(device)
+        if now_ns - device.received_ns <= allowed_ns or self._is_absent(device):
             return False
         gateway = self._gateway_of(device)
         own = self._device_of(device.site, gateway) if gateway is not None else None

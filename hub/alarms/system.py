@@ -72,13 +72,18 @@ class AlarmSystem:
         rules: LimitSet,
         places: Places,
         device_of: Callable[[str, str], Device | None],
+        listening: Callable[[], Listening],
         own: Device,
         notify: NotifySettings,
         publish: Publish,
         now_ns: Now,
         clock_limits: ClockLimits = ClockLimits(),  # noqa: B008 - it can't change
     ) -> None:
-        """`device_of` finds a device by site and id; `own` bears the hub's own conditions."""
+        """Keep the parts.
+
+        `device_of` finds a device by site and id; `listening` tells since when the hub hears what comes
+        through each broker; `own` bears the hub's own conditions.
+        """
         self.log = event_log
         self.rules = rules
         self.book = Book(book)
@@ -112,6 +117,7 @@ class AlarmSystem:
             gateway_of=self._gateway_of,
             device_of=device_of,
             places_version=lambda: places.version,
+            listening=listening,
             clock_limits=clock_limits,
         )
         self.early_warning = EarlyWarning(self.conditions, self.limits_of)
@@ -172,10 +178,10 @@ class AlarmSystem:
             tasks.create_task(self._every(SWEEP_S, self.sweep))
             tasks.create_task(self._every(WATCH_S, self._watch))
 
-    def tick(self, devices: Iterable[Device], listening: Listening) -> None:
+    def tick(self, devices: Iterable[Device]) -> None:
         """Judge what only the passing of time decides. Call it every second."""
         now_ns = self._now_ns()
-        self.conditions.tick(devices, now_ns, listening)
+        self.conditions.tick(devices, now_ns)
         self.signals.tick(now_ns)
 
     def roles(self, site: str, ward: str) -> list[str]:

@@ -83,7 +83,7 @@ class AlarmWard:
         self.beds: dict[str, tuple[str, str]] = {}
         """Ward and bed of a device."""
         self.brokers: dict[str, str] = {}
-        self.listening: dict[str, int | None] = {"": T0}
+        self.listening: dict[str, int | None] = {"": T0 - 3600 * SECOND_NS}
         self.charted: dict[str, dict[str, Charted]] = {}
         """By patient and input: what was charted last. Only patients with a chart are scored."""
         self.now_ns = T0
@@ -111,6 +111,7 @@ class AlarmWard:
             peers_of=self._peers,
             gateway_of=lambda device: self.gateways.get(device.id),
             device_of=lambda _, device: self.devices.get(device),
+            listening=self._listening,
         )
         self.early_warning = EarlyWarning(self.conditions, self._limits_of)
         for patient, assessment in self._scores:
@@ -205,12 +206,14 @@ class AlarmWard:
             devices=taken, part=broker,
         )  # fmt: skip
 
-    def tick(self) -> None:
+    def _listening(self) -> dict[str, int | None]:
         known = [since_ns for since_ns in self.listening.values() if since_ns is not None]
         # Whoever was not heard since the start may come through any broker.
         anywhere = max(known) if len(known) == len(self.listening) else None
-        listening = {**self.listening, "": anywhere}
-        self.conditions.tick(list(self.devices.values()), self.hub_ns, listening)
+        return {**self.listening, "": anywhere}
+
+    def tick(self) -> None:
+        self.conditions.tick(list(self.devices.values()), self.hub_ns)
         if self.charted:
             self._scores += self.early_warning.sweep(self._subjects(), self.charted, self.hub_ns)
         self.signals.tick(self.hub_ns)

@@ -15,8 +15,11 @@ class Ward:
 
     def __init__(self, device: Device | None = None) -> None:
         self.told: list[tuple[str, Alarm]] = []
+        self.listening_ns: int | None = 0
         self.conditions = Conditions(
-            lambda _: LIMITS.of("adult"), lambda event, alarm, _: self.told.append((event, alarm))
+            lambda _: LIMITS.of("adult"),
+            lambda event, alarm, _: self.told.append((event, alarm)),
+            listening=lambda: {"": self.listening_ns},
         )
         self.device = device or Device("main", "mon-1", "icu", "native", 1.0)
 
@@ -27,8 +30,8 @@ class Ward:
         self.conditions.observe(self.device, reading, time_ns)
 
     def ticks(self, second: float, listening_second: float | None = 0) -> None:
-        since = None if listening_second is None else NOW + round(listening_second * SECOND_NS)
-        self.conditions.tick([self.device], NOW + round(second * SECOND_NS), {"": since})
+        self.listening_ns = None if listening_second is None else NOW + round(listening_second * SECOND_NS)
+        self.conditions.tick([self.device], NOW + round(second * SECOND_NS))
 
     def says(self, second: float, state: str, battery: float | None = None) -> None:
         time_ns = NOW + round(second * SECOND_NS)

@@ -48,6 +48,7 @@ class Hub:
             rules=load_limits(),
             places=self.registry,
             device_of=lambda _, name: self.devices.get(name),
+            listening=lambda: {"": NOW - 3600 * SECOND},
             own=self.own,
             notify=NotifySettings(webhooks=self.webhooks),
             publish=lambda *message: self.published.append(message) is None,
@@ -77,7 +78,7 @@ class Hub:
     def tick(self, second) -> None:
         self.now_ns = NOW + round(second * SECOND)
         self.registry.refresh(self.now_ns)
-        self.alarms.tick(list(self.devices.values()), {"": NOW - 3600 * SECOND})
+        self.alarms.tick(list(self.devices.values()))
 
     async def events(self) -> list:
         await self.log.told(self.log._sequence)

@@ -193,6 +193,7 @@ async def hospital(tmp_path):
         rules=load_limits(),
         places=registry,
         device_of=lambda _, name: heard.get(name),
+        listening=lambda: {"": 0},
         own=Device("main", "hub-1", "hub", "hub", 0.0),
         notify=NotifySettings(mqtt=False),
         publish=lambda *_: True,
