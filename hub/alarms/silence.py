@@ -58,19 +58,31 @@ class Silence:
         self._members_of: tuple[int | None, int] = (None, 0)
         """For which version of the places, and how many devices."""
         self._lost: dict[Key, Device] = {}
-        self._awaited: set[Device] = set()
-        """Devices whose last will came when their broker had just come back: they may be back any moment."""
+        self._awaited: dict[Device, int] = {}
+        """Devices that may be back any moment, and when their last will came, hub time."""
 
     def offline(self, device: Device, offline: bool, now_ns: int) -> None:
-        """Take note of a last will, or of a device that is back; a gateway's takes its devices with it.
+        """Take note of a last will, or of a device that is back.
 
-        A broker that is started again tells the last wills of all its devices while they connect anew. They
-        have the time that a device is allowed to be silent: who is not back then alarms.
+        A device has a moment to come back, as it does when it changes its access point. A broker that is
+        ended and started again tells the last wills of all its devices while they connect anew: then they
+        have the time that a device is allowed to be silent.
         """
-        self._awaited.discard(device)
-        if offline and not self._could_be_heard(device, now_ns, self._listening()):
-            self._awaited.add(device)
-            return
+        self._awaited.pop(device, None)
+        if not offline:
+            self._tell(device, False, now_ns)
+        elif self._is_given_up(device, now_ns, now_ns, self._listening()):
+            self._tell(device, True, now_ns)
+        else:
+            self._awaited[device] = now_ns
+
+    def _is_given_up(self, device: Device, since_ns: int, now_ns: int, listening: Listening) -> bool:
+        """Tell whether a device that went offline has had the time to come back."""
+        delay_ns = self._limits_of(device).technical_rule("device_offline").delay_ns
+        return now_ns - since_ns >= delay_ns and self._could_be_heard(device, now_ns, listening)
+
+    def _tell(self, device: Device, offline: bool, now_ns: int) -> None:
+        """Tell whether a device is offline; a gateway takes its devices with it."""
         key = (device.site, device.id)
         members = self._members.get(key)
         if not members:
@@ -85,10 +97,12 @@ class Silence:
         """Judge everybody's silence. Whom the hub itself can't hear is not blamed."""
         listening = self._listening()
         self._find_members(devices)
-        for device in [one for one in self._awaited if self._could_be_heard(one, now_ns, listening)]:
-            self._awaited.discard(device)
-            if device.state == "offline":
-                self.offline(device, True, now_ns)
+        for device, since_ns in list(self._awaited.items()):
+            if device.state != "offline":
+                del self._awaited[device]
+            elif self._is_given_up(device, since_ns, now_ns, listening):
+                del self._awaited[device]
+                self._tell(device, True, now_ns)
         # Both selections look at ten thousand devices a second, nearly all of which are well.
         troubled = [device for device in devices if device.conditions]
         late = [device for device in devices if now_ns - device.received_ns > device.interval_s * SECOND_NS]

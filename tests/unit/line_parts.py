@@ -144,6 +144,7 @@ def make_conditions() -> tuple[Conditions, list[tuple[str, str, str]]]:
     conditions = Conditions(
         limits_lookup(RULES, lambda _: "adult", lambda: 1),
         lambda event, alarm, _: told.append((event, alarm.device, alarm.condition)),
+        listening=lambda: {"": 0, "a broker": NOW},
     )
     return conditions, told
 

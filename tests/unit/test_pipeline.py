@@ -41,11 +41,11 @@ async def test_a_gateway_that_tells_of_beacons_alone_is_heard_and_not_silent():
         at_ns = NOW + second * SECOND
         message = Message(topic("gw-1", "sightings"), heard, second + 1)
         parts.line.receive(parts.session.deliver(message, at_ns=at_ns), "a broker")
-        parts.conditions.tick([parts.device("gw-1")], at_ns, {"a broker": NOW})
+        parts.conditions.tick([parts.device("gw-1")], at_ns)
     assert parts.device("gw-1").received_ns == at_ns
     assert parts.told == []
     silent_ns = at_ns + 3600 * SECOND
-    parts.conditions.tick([parts.device("gw-1")], silent_ns, {"a broker": NOW})
+    parts.conditions.tick([parts.device("gw-1")], silent_ns)
     assert parts.told == [("start", "gw-1", "device_silent")]
 
 
@@ -192,15 +192,16 @@ async def test_a_device_that_its_last_will_declared_dead_is_alive_with_its_next_
     will = Message(topic(channel="status"), b'{"state":"offline"}', 1)
     parts.line.receive(parts.session.deliver(observed(seq=1), at_ns=NOW))
     parts.line.receive(parts.session.deliver(will, at_ns=NOW + SECOND))
+    parts.conditions.tick([parts.device()], NOW + 3 * SECOND)
     assert ("start", "mon-1", "device_offline") in parts.told
     # What it had sent before its will, however late it comes, brings it back to nobody.
     parts.line.receive(
-        parts.session.deliver(observed(time_ns=NOW + SECOND // 2, seq=2), at_ns=NOW + 2 * SECOND)
+        parts.session.deliver(observed(time_ns=NOW + SECOND // 2, seq=2), at_ns=NOW + 4 * SECOND)
     )
     assert ("end", "mon-1", "device_offline") not in parts.told
     assert parts.device().state == "offline"
     parts.line.receive(
-        parts.session.deliver(observed(time_ns=NOW + 3 * SECOND, seq=3), at_ns=NOW + 3 * SECOND)
+        parts.session.deliver(observed(time_ns=NOW + 5 * SECOND, seq=3), at_ns=NOW + 5 * SECOND)
     )
     assert ("end", "mon-1", "device_offline") in parts.told
     assert parts.device().state is None

@@ -181,10 +181,8 @@ def test_transport_suppresses_silence_until_its_time():
 def test_a_last_will_is_a_technical_alarm_until_the_device_is_online_again():
     ward = Ward()
     for second, state in ((0, "online"), (5, "offline"), (9, "online")):
-        time_ns = NOW + second * SECOND_NS
-        status = DeviceStatus("main", "mon-1", time_ns, time_ns, state)
-        ward.device.state = state
-        ward.conditions.status(ward.device, status, time_ns)
+        ward.says(second, state)
+        ward.ticks(second + 2, listening_second=-3600)
     assert ward.events() == [("start", "device_offline", None), ("end", "device_offline", None)]
     assert ward.told[0][1].kind == "technical"
 
