@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 
-import { Sweep, type Window } from './sweep';
+import { penAt, Sweep, type Window } from './sweep';
 
 function window_(second: number, samples: number[], rate = 10): Window {
   return {
@@ -42,4 +42,11 @@ test('a window that comes twice is drawn once', () => {
   const played = [];
   for (let at = 0; at <= 8; at += 0.1) played.push(...sweep.take(at));
   expect(played.length).toBe(20);
+});
+
+test('pens of curves that began at different times stand side by side, and begin anew at the left', () => {
+  const pen = (began: number, now: number) => (penAt(began, 95, 1000) + (now - began) * 95) % 1000;
+  expect(pen(3.2, 20)).toBeCloseTo(penAt(20, 95, 1000));
+  expect(pen(7.9, 20)).toBeCloseTo(penAt(20, 95, 1000));
+  expect(penAt(1000 / 95, 95, 1000)).toBeCloseTo(0);
 });

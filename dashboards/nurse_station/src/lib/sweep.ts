@@ -65,3 +65,11 @@ export class Sweep {
     return this.#samples.splice(0, count);
   }
 }
+
+/**
+ * Where the pens of all curves stand at a time, px from the left: `now` as above, `speed` in px a second. They move
+ * side by side as on a recorder's paper, so that what changed is one narrow strip for the browser to draw.
+ */
+export function penAt(now: number, speed: number, width: number): number {
+  return (now * speed) % width;
+}
