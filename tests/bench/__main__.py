@@ -22,7 +22,12 @@ from tests.bench.latency import measure_latency
 from tests.bench.line import measure_line
 from tests.bench.plain import measure_plain
 from tests.bench.size import measure_size
-from tests.bench.station import measure_station, measure_station_memory, measure_streams
+from tests.bench.station import (
+    measure_station,
+    measure_station_1080p,
+    measure_station_memory,
+    measure_streams,
+)
 from tests.bench.whole import measure_steady, measure_throughput
 
 AIMS = {
@@ -75,6 +80,7 @@ PARTS: dict[str, Measure] = {
     "ingest_nats": lambda folder: measure_ingest(folder, "nats"),
     "export": measure_export,
     "station": measure_station,
+    "station_1080p": measure_station_1080p,
     "station_memory": measure_station_memory,
     "streams": measure_streams,
 }
