@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 from datetime import tzinfo
-from typing import Final, TypeVar
+from typing import Final, TypeVar, cast
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
@@ -44,33 +44,59 @@ def place_of(entry: Place | Pick | Each) -> Path:
     return Path(entry.path, jmes=False) if entry.path is not None else Path(entry.jmespath or "", jmes=True)
 
 
+def source(entry: Pick | Place) -> Field:
+    """Compile where a thing is, as it is sent."""
+    if isinstance(entry, Pick) and entry.value is not None:
+        constant = entry.value
+        return lambda _: constant
+    if isinstance(entry, Pick) and entry.topic is not None:
+        part = entry.topic
+        return lambda record: record.parts.get(part, MISSING)
+    path = place_of(entry)
+    key = path.key
+    if key is not None:
+        # Most are members of the record: looked up without another call.
+        return lambda record: node.get(key, MISSING) if type(node := record.value) is dict else MISSING
+    follow = path.getter()
+    return lambda record: follow(record.value, record.root)
+
+
+def _is_renamed(pick: Pick) -> bool:
+    return bool(pick.map or pick.replace or pick.suffix or pick.upper)
+
+
 def field(pick: Pick) -> Field:
     """Compile a pick."""
-    if pick.value is not None:
-        constant = pick.value
-        return lambda _: constant
-    if pick.topic is not None:
-        part = pick.topic
-        get: Field = lambda record: record.parts.get(part, MISSING)  # noqa: E731
-    else:
-        follow = place_of(pick).getter()
-        get = lambda record: follow(record.value, record.root)  # noqa: E731
-    if not (pick.map or pick.replace or pick.suffix or pick.upper):
-        return get
+    if not _is_renamed(pick):
+        return source(pick)
+    return converted(pick, lambda sent: sent)
+
+
+def converted(pick: Pick, convert: Callable[[object], object], *, words: bool = False) -> Field:
+    """Compile a pick and what is made of it; nothing and null are left as they are.
+
+    What texts become is remembered where the pick renames them or they are `words`, of which there are few.
+    """
+    get = source(pick)
+    is_renamed = _is_renamed(pick)
+    room = _REMEMBERED if words or is_renamed else 0
     known: dict[str, object] = {}
 
-    def named(record: Record) -> object:
+    def read(record: Record) -> object:
         sent = get(record)
-        if type(sent) is not str:
-            return renamed(sent, pick)
-        found = known.get(sent)
-        if found is None:
-            found = renamed(sent, pick)
-            if len(known) < _REMEMBERED:
-                known[sent] = found
-        return found
+        if type(sent) is str:
+            made = known.get(sent)
+            if made is not None:
+                return made
+        if sent is MISSING or sent is None:
+            return sent
+        meant = renamed(sent, pick) if is_renamed else sent
+        made = meant if meant is MISSING else convert(meant)
+        if len(known) < room and type(sent) is str:
+            known[sent] = made
+        return made
 
-    return named
+    return read
 
 
 def where(pick: Pick, record: Record) -> str:
@@ -87,24 +113,16 @@ def first(
 
     The function returns what `convert` made of it, or None and why not.
     """
-    fields = [(pick, field(pick)) for pick in picks]
-    known: dict[str, tuple[T | None, Refused | None]] = {}
+    fields = [(pick, converted(pick, convert, words=True)) for pick in picks]
 
     def get(record: Record) -> tuple[T | None, Refused | None]:
         for pick, one in fields:
             try:
-                sent = one(record)
-                if sent is not MISSING and sent is not None:
-                    if type(sent) is not str:
-                        return convert(sent), None
-                    converted = known.get(sent)
-                    if converted is None:
-                        converted = convert(sent), None
-                        if len(known) < _REMEMBERED:
-                            known[sent] = converted
-                    return converted
+                made = one(record)
             except ValueError as error:
                 return None, Refused(where(pick, record), str(error), found=word_of(error))
+            if made is not MISSING and made is not None:
+                return cast("T", made), None
         return None, Refused(where(picks[0], record), "is missing")
 
     return get
@@ -134,7 +152,8 @@ def number_in(sent: object, *, texts: bool) -> float:
     """Return a number, where `texts` is set also from a text. Raises ValueError."""
     if isinstance(sent, str) and texts:
         stripped = sent.strip()
-        if len(stripped) > _MAX_TEXT or not _NUMBER.fullmatch(stripped):
+        is_whole = stripped.isdecimal() and stripped.isascii()  # as many are, and cheaper to see
+        if len(stripped) > _MAX_TEXT or not (is_whole or _NUMBER.fullmatch(stripped)):
             raise ValueError("expected a number, found another text")
         return number(float(stripped))
     return number(sent)
@@ -187,7 +206,8 @@ def test(entry: Test) -> Callable[[Record], bool]:
     expected = entry.any_of if entry.equals is None else [entry.equals, *entry.any_of]
     if expected:
         known = scalars(expected)
-        return lambda record: is_one_of(get(record.value, record.root), known) is entry.exists
+        exists = entry.exists
+        return lambda record: is_one_of(get(record.value, record.root), known) is exists
     return lambda record: _is_there(get(record.value, record.root)) is entry.exists
 
 
@@ -208,11 +228,11 @@ def times(entries: Sequence[Time], site_zone: tzinfo) -> Callable[[Record], tupl
 
     The function returns nanoseconds, 0 for none, and where it is no time its path and the reason.
     """
-    compiled = [(place_of(entry), place_of(entry).getter(), _reader(entry, site_zone)) for entry in entries]
+    compiled = [(place_of(entry), source(entry), _reader(entry, site_zone)) for entry in entries]
 
     def get(record: Record) -> tuple[int, str, str]:
-        for path, follow, convert in compiled:
-            sent = follow(record.value, record.root)
+        for path, read, convert in compiled:
+            sent = read(record)
             if sent is MISSING or sent is None or sent == "":
                 continue
             try:
@@ -226,24 +246,28 @@ def times(entries: Sequence[Time], site_zone: tzinfo) -> Callable[[Record], tupl
 
 def _reader(entry: Time, site_zone: tzinfo) -> Callable[[object], int]:
     zone = None if not entry.zone else site_zone if entry.zone == "site" else ZoneInfo(entry.zone)
+    style, pattern, zone_there = entry.style, entry.pattern, zone or site_zone
+    if style in ("rfc3339", "hl7"):
+        read = iso_ns if style == "rfc3339" else hl7_ns
+        return lambda sent: read(_time_text(sent), zone)
+    if style == "strptime":
+        return lambda sent: pattern_ns(_time_text(sent), pattern, zone_there)
 
     def convert(sent: object) -> int:
-        if entry.style in ("rfc3339", "hl7", "strptime"):
-            if not isinstance(sent, str):
-                raise NotATimeError(f"expected a time as a string, found {found(sent)}")
-            if entry.style == "rfc3339":
-                return iso_ns(sent.strip(), zone)
-            if entry.style == "hl7":
-                return hl7_ns(sent.strip(), zone)
-            return pattern_ns(sent.strip(), entry.pattern, zone or site_zone)
         if isinstance(sent, str) and sent.strip().lstrip("-").isdecimal() and len(sent) < 30:
-            return epoch_ns(int(sent), entry.style)
+            return epoch_ns(int(sent), style)
         try:
-            return epoch_ns(sent if isinstance(sent, int) else number_in(sent, texts=True), entry.style)
+            return epoch_ns(sent if isinstance(sent, int) else number_in(sent, texts=True), style)
         except ValueError as error:
             raise NotATimeError(str(error)) from None
 
     return convert
+
+
+def _time_text(sent: object) -> str:
+    if not isinstance(sent, str):
+        raise NotATimeError(f"expected a time as a string, found {found(sent)}")
+    return sent.strip()
 
 
 def renamed(sent: object, pick: Pick) -> object:

@@ -77,7 +77,7 @@ class _Message:
         encoding = text[4 : text.find(self.separator, 4)]
         self.component, self.repetition, self.escape, _ = (*encoding, *r"^~\&"[len(encoding) :])[:4]
         self.segments: list[Segment] = [
-            line.split(self.separator) for line in re.split("[\r\n]+", text) if line
+            line.split(self.separator) for line in text.replace("\n", "\r").split("\r") if line
         ]
         header = self.segments[0]
         header.insert(1, self.separator)  # MSH-1 is the separator itself

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, TypeVar, cast, get_args
 
 from msgspec import Struct
@@ -10,15 +11,15 @@ from hub.devices.content import Alarm, Alarms, Meaning, Sighting, Status, Wavefo
 from hub.devices.decode import AlarmSent, Item, Refused, SightingSent, StatusSent, WaveformSent
 from hub.devices.expression import Failed
 from hub.devices.field import (
-    Field,
     Record,
     UnknownWordError,
-    field,
+    converted,
     is_one_of,
     number_in,
     place_of,
     scalars,
     shown,
+    source,
     text,
     where,
     word_of,
@@ -51,75 +52,80 @@ class Frame(Struct, gc=False):
 Emit = Callable[[Record, Frame], None]
 
 
-class _Part:
-    """One pick with the conversion of what it finds; a refusal is noted once, in its place."""
+_Get = Callable[[Record, Frame], _T | None]
+"""Returns what is there, or None for nothing, null and what was refused, which is noted in its place."""
 
-    __slots__ = ("_field", "_pick")
 
-    def __init__(self, pick: Pick) -> None:
-        self._pick = pick
-        self._field: Field = field(pick)
+def _maybe(pick: Pick | None, convert: Callable[[object], _T], *, words: bool = False) -> _Get[_T]:
+    """Compile a part that may be absent. `words`: there are few, and what they mean is remembered."""
+    if pick is None:
+        return lambda _record, _frame: None
+    if pick.value is not None and not (pick.map or pick.replace or pick.suffix or pick.upper):
+        with suppress(ValueError):
+            constant = convert(pick.value)
+            return lambda _record, _frame: constant
+    read = converted(pick, convert, words=words)
+    of = pick
 
-    def get(self, record: Record, frame: Frame, convert: Callable[[object], _T]) -> _T | None:
-        """Return what is there, or None for nothing, null and what was refused."""
+    def get(record: Record, frame: Frame) -> _T | None:
         try:
-            sent = self._field(record)
-            return None if sent is MISSING or sent is None else convert(sent)
+            made = read(record)
         except ValueError as error:
-            frame.refuse(where(self._pick, record), str(error), word_of(error))
+            frame.refuse(where(of, record), str(error), word_of(error))
             return None
+        return None if made is MISSING else cast("_T | None", made)
 
-    def fixed(self, convert: Callable[[object], _T]) -> _T | None:
-        """Return what a constant always gives, converted once; None for what each record decides."""
-        return None if self._pick.value is None else convert(self._pick.value)
+    return get
 
-    def need(self, record: Record, frame: Frame, convert: Callable[[object], _T]) -> _T | None:
-        """Return what is there; nothing and null are refused too."""
+
+def _needed(pick: Pick, convert: Callable[[object], _T], *, words: bool = False) -> _Get[_T]:
+    """Compile a part that must be there: nothing and null are refused too."""
+    get = _maybe(pick, convert, words=words)
+
+    def need(record: Record, frame: Frame) -> _T | None:
         before = len(frame.items)
-        got = self.get(record, frame, convert)
+        got = get(record, frame)
         if got is None and len(frame.items) == before:
-            frame.refuse(where(self._pick, record), "is missing")
+            frame.refuse(where(pick, record), "is missing")
         return got
 
-
-def _part(pick: Pick | None) -> _Part | None:
-    return None if pick is None else _Part(pick)
-
-
-def _maybe(part: _Part | None, record: Record, frame: Frame, convert: Callable[[object], _T]) -> _T | None:
-    return None if part is None else part.get(record, frame, convert)
+    return need
 
 
 def alarm(entry: Alarm) -> Emit:
     """Compile an alarm."""
-    path = place_of(entry)
-    follow = path.getter()
+    path, get = place_of(entry), source(entry)
     present, absent = scalars(entry.present), scalars(entry.absent)
-    condition, priority, words = _Part(entry.condition), _Part(entry.priority), _part(entry.text)
-    kind, parameter = _Part(entry.kind), _part(entry.parameter)
-    fixed = condition.fixed(_condition), priority.fixed(_priority), kind.fixed(_kind)
+    # What most devices send: looked up without a call. What is in both is absent.
+    of_text: dict[object, Presence] = {**dict.fromkeys(present, "present"), **dict.fromkeys(absent, "absent")}
+    refuses = entry.other == "refuse"
+    condition = _needed(entry.condition, _condition, words=True)
+    priority = _maybe(entry.priority, _priority, words=True)
+    kind = _maybe(entry.kind, _kind, words=True)
+    parameter, words = _maybe(entry.parameter, _parameter, words=True), _maybe(entry.text, text)
 
     def emit(record: Record, frame: Frame) -> None:
-        sent = follow(record.value, record.root)
+        sent = get(record)
         if sent is MISSING or sent is None:
             return
-        is_text = type(sent) is str  # what most devices send: looked up without a call
-        presence: Presence
-        if sent in absent if is_text else is_one_of(sent, absent):
+        presence: Presence | None
+        if type(sent) is str:
+            presence = of_text.get(sent)
+        elif is_one_of(sent, absent):
             presence = "absent"
-        elif sent in present if is_text else is_one_of(sent, present):
-            presence = "present"
         else:
-            if entry.other == "refuse" or isinstance(sent, Failed):
+            presence = "present" if is_one_of(sent, present) else None
+        if presence is None:
+            if refuses or isinstance(sent, Failed):
                 reason = f"neither present nor absent: found {found(sent)}"
                 frame.refuse(path.below(record.place), reason, shown(sent))
             return
-        name = fixed[0] or condition.need(record, frame, _condition)
+        name = condition(record, frame)
         # An alarm counts even where its priority or its text is unusable.
-        grade = fixed[1] or priority.get(record, frame, _priority) or "medium"
-        said = (_maybe(words, record, frame, text) or "")[:200] if presence == "present" else ""
-        of = _maybe(parameter, record, frame, _parameter)
-        sort = fixed[2] or kind.get(record, frame, _kind) or "technical"
+        grade = priority(record, frame) or "medium"
+        said = (words(record, frame) or "")[:200] if presence == "present" else ""
+        of = parameter(record, frame)
+        sort = kind(record, frame) or "technical"
         if name is not None:
             frame.items.append(AlarmSent(name, presence, grade, sort, of, said, frame.time_ns, frame.device))
 
@@ -130,7 +136,7 @@ def alarms(entry: Alarms) -> Emit:
     """Compile a list of alarms: each condition that `map` knows is present or absent."""
     path = place_of(entry)
     follow = path.getter()
-    words_said = _part(entry.text)
+    words_said = _maybe(entry.text, text)
     meanings: dict[tuple[str, str | None], Meaning] = {}
     for meaning in entry.map.values():
         meanings.setdefault(_identity(meaning, entry), meaning)
@@ -155,7 +161,7 @@ def alarms(entry: Alarms) -> Emit:
                 present.setdefault(_identity(named, entry), named)
             elif entry.other == "refuse":
                 frame.refuse(place, "an alarm that the map of the definition lacks; see `other`", shown(word))
-        said = (_maybe(words_said, record, frame, text) or "")[:200] if present else ""
+        said = (words_said(record, frame) or "")[:200] if present else ""
         for (condition, parameter), meaning in (meanings | present).items():
             is_present = (condition, parameter) in present
             frame.items.append(
@@ -181,14 +187,14 @@ def _identity(meaning: Meaning, of: Alarms) -> tuple[str, str | None]:
 
 def status(entry: Status) -> Emit:
     """Compile a status."""
-    state, battery = _Part(entry.state), _part(entry.battery)
-    firmware, interval = _part(entry.firmware), _part(entry.interval_s)
+    state, battery = _needed(entry.state, _state, words=True), _maybe(entry.battery, _percent)
+    firmware, interval = _maybe(entry.firmware, text), _maybe(entry.interval_s, _seconds)
 
     def emit(record: Record, frame: Frame) -> None:
-        said = state.need(record, frame, _state)
-        charge = _maybe(battery, record, frame, _percent)
-        version = _maybe(firmware, record, frame, text)
-        seconds = _maybe(interval, record, frame, _seconds)
+        said = state(record, frame)
+        charge = battery(record, frame)
+        version = firmware(record, frame)
+        seconds = interval(record, frame)
         if said is not None:
             version = version[:64] if version else None
             frame.items.append(StatusSent(said, frame.time_ns, charge, version, seconds, frame.device))
@@ -198,14 +204,14 @@ def status(entry: Status) -> Emit:
 
 def sighting(entry: Sighting) -> Emit:
     """Compile a sighting."""
-    beacon, rssi = _Part(entry.beacon), _Part(entry.rssi)
-    tx_power, battery = _part(entry.tx_power), _part(entry.battery)
+    beacon, rssi = _needed(entry.beacon, _beacon), _needed(entry.rssi, _dbm)
+    tx_power, battery = _maybe(entry.tx_power, _dbm), _maybe(entry.battery, _percent)
 
     def emit(record: Record, frame: Frame) -> None:
-        heard = beacon.need(record, frame, _beacon)
-        strength = rssi.need(record, frame, _dbm)
-        power = _maybe(tx_power, record, frame, _dbm)
-        charge = _maybe(battery, record, frame, _percent)
+        heard = beacon(record, frame)
+        strength = rssi(record, frame)
+        power = tx_power(record, frame)
+        charge = battery(record, frame)
         if heard is not None and strength is not None:
             frame.items.append(SightingSent(heard, strength, frame.time_ns, power, charge, frame.device))
 
@@ -214,21 +220,21 @@ def sighting(entry: Sighting) -> Emit:
 
 def waveform(entry: Waveform) -> Emit:
     """Compile a waveform: any fault but that of a single sample costs the window."""
-    name, samples, rate = _Part(entry.waveform), _Part(entry.samples), _Part(entry.rate)
-    scale, unit = _part(entry.scale), _part(entry.unit)
-    shift = _part(entry.baseline or entry.offset)
+    name, unit = _maybe(entry.waveform, text), _maybe(entry.unit, text)
+    samples, rate = _needed(entry.samples, _samples), _needed(entry.rate, _rate)
+    scale, shift = _maybe(entry.scale, _number), _maybe(entry.baseline or entry.offset, _number)
     sign = -1.0 if entry.baseline is not None else 0.0
 
     def emit(record: Record, frame: Frame) -> None:
         before = len(frame.items)
-        known = name.get(record, frame, text)
+        known = name(record, frame)
         if known is None:
             return
-        hertz = rate.need(record, frame, _rate)
-        sent = samples.need(record, frame, _samples)
-        factor = _maybe(scale, record, frame, _number)
-        moved = _maybe(shift, record, frame, _number) or 0.0
-        units = _maybe(unit, record, frame, text)
+        hertz = rate(record, frame)
+        sent = samples(record, frame)
+        factor = scale(record, frame)
+        moved = shift(record, frame) or 0.0
+        units = unit(record, frame)
         if hertz is None or sent is None or len(frame.items) != before:
             return
         factor = 1.0 if factor is None else factor

@@ -7,7 +7,7 @@ quality of a value may begin beside it with `^`: `^.q` of the value at `hr.val` 
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Final
 
 from hub.devices.expression import Expression, Failed
@@ -61,6 +61,12 @@ class Path:
             self.from_root = text == "$" or text.startswith(("$.", "$["))
             self.steps = _steps(text, text[1:].removeprefix(".") if self.from_root else text)
 
+    @property
+    def key(self) -> str | None:
+        """The name of the element's member that the path means; None where it leads elsewhere."""
+        is_key = self._expression is None and not self.from_root and len(self.steps) == 1
+        return step if is_key and isinstance(step := self.steps[0], str) else None
+
     def getter(self) -> Get:
         """Return the function that follows the path to one thing. Raises InvalidPathError for `[*]`.
 
@@ -70,25 +76,22 @@ class Path:
             return self._search
         if EVERY in self.steps:
             raise InvalidPathError(f"{self.text!r} means many: [*] is for `each`")
+        steps, key = self.steps, self.key
         if self.from_root:
-            return lambda _, root: _follow(root, self.steps)
-        if len(self.steps) == 1 and isinstance(self.steps[0], str):
-            key = self.steps[0]
-            return lambda node, _: node.get(key, MISSING) if isinstance(node, dict) else MISSING
-        return lambda node, _: _follow(node, self.steps)
+            return lambda _, root: _follow(root, steps)
+        if key is not None:
+            return lambda node, _: node.get(key, MISSING) if type(node) is dict else MISSING
+        return lambda node, _: _follow(node, steps)
 
-    def each(self, root: object) -> Iterator[tuple[str, object]]:
+    def each(self, root: object) -> list[tuple[str, object]]:
         """Follow the path from the payload to all that it means: where each is, and what it is."""
         if self._expression is None:
-            yield from _spread("$", root, self.steps)
-            return
+            return _spread("$", root, self.steps)
         found = self._search(root, root)
         if isinstance(found, Failed):
-            yield self.below("$"), found
-            return
+            return [(self.below("$"), found)]
         elements = found if isinstance(found, list) else [] if found is MISSING else [found]
-        for position, element in enumerate(elements):
-            yield f"$|{self.text}[{position}]", element
+        return [(f"$|{self.text}[{position}]", element) for position, element in enumerate(elements)]
 
     def is_empty(self, root: object) -> bool:
         """Tell whether the path leads to an array that holds nothing, where `each` finds nothing."""
@@ -142,27 +145,31 @@ def _steps(text: str, relative: str) -> tuple[Step, ...]:
 
 def _follow(node: object, steps: tuple[Step, ...]) -> object:
     for step in steps:
-        if isinstance(step, str):
-            if not isinstance(node, dict) or step not in node:
+        if type(step) is str:
+            if type(node) is not dict or step not in node:
                 return MISSING
             node = node[step]
         else:
-            if not isinstance(node, list) or step >= len(node):
+            assert type(step) is int  # noqa: S101 - a step is a name or a number
+            if type(node) is not list or step >= len(node):
                 return MISSING
             node = node[step]
     return node
 
 
-def _spread(place: str, node: object, steps: tuple[Step, ...]) -> Iterator[tuple[str, object]]:
-    for position, step in enumerate(steps):
-        if step == EVERY:
-            if isinstance(node, list):
-                for index, element in enumerate(node):
-                    yield from _spread(f"{place}[{index}]", element, steps[position + 1 :])
-                return
-            continue
-        node = _follow(node, (step,))
-        if node is MISSING:
-            return
-        place += f"[{step}]" if isinstance(step, int) else f".{step}"
-    yield place, node
+def _spread(place: str, node: object, steps: tuple[Step, ...]) -> list[tuple[str, object]]:
+    """Return all that steps lead to, level by level: the place of each, and what is there."""
+    level = [(place, node)]
+    for step in steps:
+        below: list[tuple[str, object]] = []
+        for at, inner in level:
+            if step != EVERY:
+                found = _follow(inner, (step,))
+                if found is not MISSING:
+                    below.append((f"{at}[{step}]" if type(step) is int else f"{at}.{step}", found))
+            elif type(inner) is list:
+                below += [(f"{at}[{index}]", element) for index, element in enumerate(inner)]
+            else:
+                below.append((at, inner))
+        level = below
+    return level

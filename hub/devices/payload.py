@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Collection
 from math import isfinite
 from typing import Final
 
@@ -11,6 +10,7 @@ from msgspec import Struct
 
 _SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 _decode: Final = msgspec.json.Decoder().decode
+_encode: Final = msgspec.json.Encoder().encode
 _MAX_DIGITS: Final = 400  # float ends at 1.8e308; a longer integer is no value that a device means
 
 
@@ -31,9 +31,9 @@ def parse(payload: bytes) -> object:
     """
     try:
         value = _decode(payload)
-        if _is_plain(payload) and _keys(value) == payload.count(b'":'):
+        if _is_plain(payload) and _keys(value, payload) == payload.count(b'":'):
             return value
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError, OverflowError):
         pass
     return _parse_carefully(payload)
 
@@ -50,19 +50,13 @@ def _is_plain(payload: bytes) -> bool:
     )
 
 
-def _keys(node: object) -> int:
-    """Count the keys of all objects: fewer than a plain payload has means one that came twice."""
-    members: Collection[object]
-    if type(node) is dict:
-        count, members = len(node), node.values()
-    elif type(node) is list:
-        count, members = 0, node
-    else:
-        return 0
-    for member in members:
-        if type(member) is dict or type(member) is list:
-            count += _keys(member)
-    return count
+def _keys(value: object, payload: bytes) -> int:
+    """Count the keys of a parsed payload: fewer than a plain one has means a key that came twice."""
+    if type(value) is dict and payload.count(b"{") == 1:
+        return len(value)
+    # Written again, it has as many `":` as it has keys, and within texts as many as the payload has: quotes
+    # there are escaped alike.
+    return _encode(value).count(b'":')
 
 
 def _parse_carefully(payload: bytes) -> object:
@@ -83,6 +77,8 @@ def _parse_carefully(payload: bytes) -> object:
 
 def number(value: object) -> float:
     """Return a JSON number as a float. Raises ValueError saying what was found instead."""
+    if type(value) is float and isfinite(value):
+        return value
     if isinstance(value, int | float) and not isinstance(value, bool):
         try:
             converted = float(value)

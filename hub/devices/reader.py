@@ -51,6 +51,8 @@ class Reader:
 
     def accepts(self, root: object) -> bool:
         """Tell whether a payload is of this format."""
+        if not self._tests:
+            return True
         record = Record(root, root, "$", {})
         try:
             return all(holds(record) for holds in self._tests)
@@ -69,9 +71,10 @@ class Reader:
                     continue
                 record = Record(element, root, at, parts)
                 chosen = choose(record, items)
-                for kind in chosen:
-                    kind.read(record, items)
-                if not chosen:
+                if chosen:
+                    for kind in chosen:
+                        kind.read(record, items)
+                else:
                     reason = f"no [[read]] of the definition {self.name} takes this"
                     items.append(Refused(at, reason, found=_tested(tests, record)))
         if not found_any and not any(each.is_empty(root) for each in self._may_be_empty):
@@ -128,7 +131,8 @@ class _Kind:
         if reason:
             kept = f"{reason}; the values are kept with the time of receipt"
             items.append(Refused(place, kept, device))
-        frame = Frame(device, time_ns, self._seq_of(record, items, device), items)
+        seq = -1 if self._seq is None else self._seq_of(record, items, device)
+        frame = Frame(device, time_ns, seq, items)
         ignored = bool(self._values) and self._observe(record, frame)
         for emit in self._emits:
             emit(record, frame)

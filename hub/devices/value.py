@@ -1,8 +1,8 @@
 """`[[read.value]]` compiled: one value of one parameter, or of the parameter that the payload names."""
 
 import re
-from collections.abc import Callable
-from math import isnan
+from collections.abc import Callable, Sequence
+from math import isfinite, isnan
 from typing import Final
 
 from hub.devices.content import GRADES, Named, Value
@@ -14,13 +14,15 @@ from hub.devices.field import (
     number_in,
     place_of,
     shown,
+    source,
     text,
     where,
     word_of,
 )
 from hub.devices.parts import Frame
 from hub.devices.path import MISSING
-from hub.devices.payload import Unusable, found
+from hub.devices.payload import Unusable, found, number
+from hub.devices.place import Scalar
 from hub.vocabulary import MDC_UNITS, PARAMETERS, VOCABULARY, Parameter, by_mdc, by_mdc_name, unknown
 
 _CODE: Final = re.compile(r"[A-Za-z0-9_]{1,40}")
@@ -50,15 +52,14 @@ Scaled = tuple[Parameter, str, float, float]
 
 def value(entry: Value, definition: Definition) -> ReadValue:
     """Compile a value."""
-    path = place_of(entry)
-    follow = path.getter()
+    path, get = place_of(entry), source(entry)
     fixed, target_of = _parameter(entry)
     convert = _converter(entry, definition)
     unit_of = _unit_reader(entry)
     grade_of = _grade_reader(entry)
 
     def read(record: Record, values: Values, frame: Frame) -> None:
-        sent = follow(record.value, record.root)
+        sent = get(record)
         if sent is MISSING:
             return
         try:
@@ -68,20 +69,22 @@ def value(entry: Value, definition: Definition) -> ReadValue:
                 return
             parameter, unit, scale, offset = target
             usable = convert(sent, parameter)
-            if parameter.name in values.values:
-                frame.refuse(path.below(record.place), f"a second value of {parameter.name} in one record")
+            name = parameter.name
+            if name in values.values:
+                frame.refuse(path.below(record.place), f"a second value of {name} in one record")
                 return
             if type(usable) is float:
                 usable = usable * scale + offset
-                unit = unit_of(record, parameter) if unit_of is not None else unit
+                if unit_of is not None:
+                    unit = unit_of(record, parameter)
                 if unit and unit != parameter.unit:
-                    values.units[parameter.name] = unit
+                    values.units[name] = unit
         except ValueError as error:
             frame.refuse(path.below(record.place), str(error), word_of(error))
             return
-        values.values[parameter.name] = usable
+        values.values[name] = usable
         if grade_of is not None:
-            grade_of(record, parameter.name, values, frame)
+            grade_of(record, name, values, frame)
 
     return read
 
@@ -143,7 +146,7 @@ def _parameter(entry: Value) -> tuple[Scaled | None, Callable[[Record], Scaled |
     if not isinstance(named, Named):
         fixed: Scaled = (PARAMETERS[named], constant, entry.scale, entry.offset)
         return fixed, lambda _: fixed
-    follow = place_of(named).getter()
+    get_name = source(named)
     targets: dict[str, Scaled] = {
         sent: (
             PARAMETERS[target.parameter],
@@ -158,7 +161,9 @@ def _parameter(entry: Value) -> tuple[Scaled | None, Callable[[Record], Scaled |
     scaled = constant, entry.scale, entry.offset
 
     def get(record: Record) -> Scaled | None:
-        sent = follow(record.value, record.root)
+        sent = get_name(record)
+        if type(sent) is str and (target := targets.get(sent)) is not None:
+            return target
         if sent is MISSING or sent is None:
             raise ValueError("nothing names its parameter")
         if isinstance(sent, Unusable):
@@ -185,30 +190,37 @@ def _shown(name: str) -> str:
     return name if _CODE.fullmatch(name) else "that it gives"
 
 
+def _no_value(sentinels: Sequence[Scalar]) -> Callable[[object], bool]:
+    """Compile what tells whether something else than a plain number means "no value"."""
+    words = frozenset(sentinel for sentinel in sentinels if isinstance(sentinel, str))
+    flags = frozenset(sentinel for sentinel in sentinels if isinstance(sentinel, bool))
+
+    def is_no_value(sent: object) -> bool:
+        if isinstance(sent, str):
+            return sent.strip() in words
+        if isinstance(sent, bool):
+            return sent in flags
+        return sent is None or (type(sent) is float and isnan(sent) and "NaN" in words)
+
+    return is_no_value
+
+
 def _converter(entry: Value, definition: Definition) -> Callable[[object, Parameter], float | str | None]:
     sentinels = [*definition.no_value, *entry.no_value]
-    words = frozenset(sentinel for sentinel in sentinels if isinstance(sentinel, str))
+    is_no_value = _no_value(sentinels)
     numbers = frozenset(
         float(sentinel)
         for sentinel in sentinels
         if isinstance(sentinel, int | float) and not isinstance(sentinel, bool)
     )
-    flags = frozenset(sentinel for sentinel in sentinels if isinstance(sentinel, bool))
     texts = definition.text_numbers
 
     def convert(sent: object, parameter: Parameter) -> float | str | None:
-        if sent is None:
-            return None
-        if isinstance(sent, str):
-            if sent.strip() in words:
-                return None
-        elif isinstance(sent, bool):
-            if sent in flags:
-                return None
-        elif type(sent) is float and isnan(sent) and "NaN" in words:
+        is_plain = type(sent) is int or (type(sent) is float and isfinite(sent))  # as most are
+        if not is_plain and is_no_value(sent):
             return None
         if parameter.is_number:
-            usable = number_in(sent, texts=texts)
+            usable = number(sent) if is_plain else number_in(sent, texts=texts)
             return None if usable in numbers else usable
         word = text(sent)
         code = entry.map.get(word, word)
