@@ -12,6 +12,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from hub.api.certificate import CertificateUnusable, examine, now, server_context
+from hub.api.protocol import Protocol
 from hub.live import Live
 from hub.stream import Stream
 
@@ -76,6 +77,7 @@ class ApiServer:
         self._port = port
         config = uvicorn.Config(
             api,
+            http=Protocol,
             access_log=False,  # paths name patients
             log_config=None,
             lifespan="off",

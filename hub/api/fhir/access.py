@@ -5,7 +5,7 @@ import hmac
 import logging
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import Depends, Request, Security
@@ -131,6 +131,11 @@ async def caller(request: Request, fhir: Fhir, credentials: Credentials) -> Call
 Known = Annotated[Caller, Depends(caller)]
 
 
+async def authenticated(request: Request, fhir: FhirServices) -> Caller:
+    """Return who asks, or refuse: `caller` without FastAPI."""
+    return await caller(request, fhir, await _bearer(request))
+
+
 def identify(fhir: FhirServices, secret: str) -> Caller | None:
     """Return whose secret or access token this is; None for an unknown, expired or revoked one."""
     if secret.startswith(_PREFIX):
@@ -158,19 +163,25 @@ class AuditedRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Wrap the handler."""
-        handle = super().get_route_handler()
         interaction = str((self.openapi_extra or {}).get("x-interaction", "operation"))
+        return audited(super().get_route_handler(), interaction)
 
-        async def audited(request: Request) -> Response:
-            try:
-                response = await handle(request)
-            except Exception as error:
-                await _record(request, interaction, _status(error))
-                raise
-            await _record(request, interaction, response.status_code)
-            return response
 
-        return audited
+def audited(
+    handle: Callable[[Request], Awaitable[Response]], interaction: str
+) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+    """Return a handler whose every access is kept."""
+
+    async def recorded(request: Request) -> Response:
+        try:
+            response = await handle(request)
+        except Exception as error:
+            await _record(request, interaction, _status(error))
+            raise
+        await _record(request, interaction, response.status_code)
+        return response
+
+    return recorded
 
 
 def _status(error: Exception) -> int:

@@ -16,10 +16,11 @@ from hub import __version__
 from hub.api.fhir import reading, smart, subscribing, writing
 from hub.api.fhir.changes import WRITABLE
 from hub.api.fhir.errors import MEDIA_TYPE, install
-from hub.api.fhir.http import base_of, documented, respond
+from hub.api.fhir.http import GZIP_FROM, GZIP_LEVEL, base_of, documented, respond
 from hub.api.fhir.interface import FhirInterface
 from hub.api.fhir.kinds import KINDS
 from hub.api.fhir.selection import PARAMETERS_OF_SEARCH
+from hub.api.fhir.shortcut import Shortcut
 from hub.fhir.capability import OPERATIONS, Capability, capability_statement
 from hub.fhir.resource import encode
 from hub.fhir.times import instant
@@ -40,7 +41,6 @@ _TYPES = {
     "device": "reference",
     "value-quantity": "quantity",
 }
-_PREFER_GZIP_FROM = 2_000
 
 
 class _FhirApp(FastAPI):
@@ -110,7 +110,7 @@ def create_fhir(interface: FhirInterface) -> FastAPI:
     app.state.exports = interface.exports
     app.state.since = instant(interface.services.now_ns())
     install(app)
-    app.add_middleware(GZipMiddleware, minimum_size=_PREFER_GZIP_FROM, compresslevel=3)
+    app.add_middleware(GZipMiddleware, minimum_size=GZIP_FROM, compresslevel=GZIP_LEVEL)
     app.include_router(reading.observing)  # asked for most
     app.include_router(_metadata)
     # Operations first: $export is no Patient.
@@ -120,9 +120,11 @@ def create_fhir(interface: FhirInterface) -> FastAPI:
     return app
 
 
-def mount(api: FastAPI, interface: FhirInterface) -> None:
-    """Serve FHIR under PREFIX of an application."""
-    api.router.routes.append(_At(PREFIX, app=create_fhir(interface), name="fhir"))
+def mount(api: FastAPI, interface: FhirInterface) -> Shortcut:
+    """Serve FHIR under PREFIX of an application; return the way past it for what is asked most."""
+    app = create_fhir(interface)
+    api.router.routes.append(_At(PREFIX, app=app, name="fhir"))
+    return Shortcut(app, PREFIX)
 
 
 _metadata = APIRouter()

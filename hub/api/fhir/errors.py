@@ -102,6 +102,19 @@ def told(error: Exception) -> tuple[int, list[Issue], dict[str, str]]:
     raise error
 
 
+def answer_to(error: Exception) -> Response | None:
+    """Return how an error is told; None for one that nobody expected."""
+    if not isinstance(error, (HTTPException, *_TOLD)):
+        return None
+    status, issues, headers = told(error)
+    return respond(issues, status, headers)
+
+
+def internal() -> Response:
+    """Tell that the hub failed, and nothing else."""
+    return respond([Issue("exception", "the hub failed at this request; its log tells more", "")], 500)
+
+
 async def _http(_request: Request, error: Exception) -> Response:
     status, issues, headers = told(error)
     return respond(issues, status, headers)
@@ -119,4 +132,4 @@ async def _validation(_request: Request, error: Exception) -> Response:
 
 
 async def _internal(_request: Request, _error: Exception) -> Response:
-    return respond([Issue("exception", "the hub failed at this request; its log tells more", "")], 500)
+    return internal()

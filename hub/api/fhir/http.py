@@ -14,6 +14,9 @@ from hub.fhir.resource import Resource, encode
 from hub.fhir.validate import Issue
 
 _JSON: Final = (MEDIA_TYPE, "application/json", "text/json", "application/*", "*/*", "json", "text/*")
+GZIP_FROM: Final = 2_000
+"""Bytes from which on an answer is compressed for who takes that."""
+GZIP_LEVEL: Final = 3
 _STATEMENTS: Final = {422: "Unprocessable Content", 413: "Content Too Large"}
 
 
