@@ -115,6 +115,8 @@ async def measure_station_memory(folder: Path) -> dict[str, float]:
         began_s = asyncio.get_running_loop().time()
         while asyncio.get_running_loop().time() - began_s < WARM_UP_S:
             await _tour(page, ward, HURRY_S)
+        # As long as before the last snapshot: a view that has just been opened holds less.
+        await asyncio.sleep(EVERY_S / 2)
         before, alarms = await _held_mb(page), await page.evaluate(_ALARMS)
         at_s: list[float] = []
         heap_mb: list[float] = []
