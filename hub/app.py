@@ -47,6 +47,7 @@ from hub.location.tracker import Moved
 from hub.location.whereabouts import Whereabout, Whereabouts
 from hub.measures import measure
 from hub.metrics import Metrics
+from hub.newcomers import Newcomers
 from hub.openid.settings import OpenIdSettings
 from hub.pipeline import Line
 from hub.replay import Replay
@@ -64,7 +65,6 @@ from hub.stream import Stream
 from hub.tokens import Tokens
 from hub.upkeep import Upkeep
 from hub.users import Users
-from hub.ward.model import RegistryUnavailable
 from hub.ward.registry import Registry
 from hub.ward.wardfile import WardFile
 
@@ -73,10 +73,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_KNOCKS = 10_000
-"""New devices that wait to be entered into the registry; beyond it one waits for its next start."""
-_KNOCKS_AT_ONCE = 500
-"""Of them in one transaction: a hospital's ten thousand devices all come within the first seconds."""
 _JOURNAL_OK = "readings are journalled and acknowledged"
 _STORE_OK = "readings arrive there"
 _STALE_S = 10.0
@@ -151,12 +147,13 @@ class Hub:
         )
         self.stream = Stream(settings.id, self.log, lambda scope: self.live.snapshot(now_ns(), scope))
         self.duplicates = Duplicates()
-        self.knocks = Knocks(self.registry.device, self._named)
+        self.newcomers = Newcomers(self.registry.knock_all, self._is_canary)
+        self.knocks = Knocks(self.registry.device, self.newcomers.named)
         self.roster = Roster(
             self.catalog,
             max_devices=settings.line.max_devices,
             provisioned=self._provisioned,
-            on_new=self._knocked,
+            on_new=self.newcomers.heard,
         )
         self.backlog_ns = round(settings.line.backlog_s * settings.clock.time_scale * SECOND_NS)
         self.whereabouts = Whereabouts(
@@ -209,7 +206,6 @@ class Hub:
             others=[Forgetting(self.registry, self.ledger), self.alarms.scores],
             scores=self.alarms.scores,
         )
-        self._knocks: asyncio.Queue[tuple[Device, str]] = asyncio.Queue(_KNOCKS)
         measure(self)
         self.fhir = FhirInterface(
             self._fhir_services(data), self.journal, accesses_days=settings.retention.accesses_days
@@ -231,11 +227,6 @@ class Hub:
         scheme = "https" if http.cert_file else "http"
         host = f"[{http.host}]" if ":" in http.host else http.host
         return f"{scheme}://{host}:{self.api.port}"
-
-    @property
-    def new_devices(self) -> int:
-        """New devices that wait to be entered into the registry."""
-        return self._knocks.qsize()
 
     def _services(self) -> Services:
         replay = Replay(
@@ -339,7 +330,7 @@ class Hub:
             tasks.create_task(self.fhir.run())
             if self.provider is not None:
                 tasks.create_task(self.provider.greet())
-            tasks.create_task(self._enter_new_devices())
+            tasks.create_task(self.newcomers.run())
             tasks.create_task(self.births_file.run())
             tasks.create_task(_every(1.0, self._tick))
             tasks.create_task(_every(_FOLLOW_S, self._follow_registry))
@@ -398,11 +389,8 @@ class Hub:
         if came_out(event) and brokers.crossed(event.alarm.device, event.alarm.changed_ns):
             self.stream.heartbeat(self.now_ns(), storing=brokers.storing, lag_s=brokers.lag_s)
 
-    def _knocked(self, device: Device, topic: str) -> None:
-        if self.brokers.is_canary(device):
-            return
-        if not self._knocks.full():
-            self._knocks.put_nowait((device, topic))
+    def _is_canary(self, device: Device) -> bool:
+        return self.brokers.is_canary(device)
 
     def _moved(self, moved: Moved, about: Whereabout) -> None:
         zone = self.whereabouts.places.zone(moved.zone)
@@ -411,9 +399,6 @@ class Hub:
         for scope in self.stream.scopes():
             if any(scope.takes(moved.site, ward) for ward in wards):
                 self.stream.publish(frame, scope)
-
-    def _named(self, site: str, device_id: str, definition: str, area: str, topic: str) -> None:
-        self._knocked(Device(site, device_id, area, definition, 0.0), topic)
 
     def _rejected(self, device: Device, topic: str, refused: list[Refused]) -> None:
         self.diagnostics.add(device, topic, refused)
@@ -475,20 +460,6 @@ class Hub:
         await self.tokens.follow()
         await self.clients.follow()
         await self.sessions.follow()
-
-    async def _enter_new_devices(self) -> None:
-        while True:
-            knocked = [await self._knocks.get()]
-            while len(knocked) < _KNOCKS_AT_ONCE and not self._knocks.empty():
-                knocked.append(self._knocks.get_nowait())
-            try:
-                await self.registry.knock_all(
-                    [(one.site, one.id, one.definition, one.area, topic) for one, topic in knocked]
-                )
-            except RegistryUnavailable:
-                await asyncio.sleep(_FOLLOW_S)
-                for device, topic in knocked:
-                    self._knocked(device, topic)
 
 
 def _keep_responsive() -> None:

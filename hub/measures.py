@@ -36,7 +36,7 @@ def measure(hub: "Hub") -> None:
     metrics.gauge(
         "hub_new_devices_waiting",
         "New devices that wait to be entered into the registry.",
-        lambda: hub.new_devices,
+        lambda: hub.newcomers.waiting,
     )
     metrics.gauge("hub_pending_messages", "Messages taken and not yet durable.", lambda: line.pending)
     metrics.gauge(
