@@ -210,6 +210,30 @@ async def test_after_a_restart_delivery_goes_on_where_it_was(tmp_path, receiver,
     assert receiver.events() == list(range(1, 10))
 
 
+async def test_the_journal_is_read_for_those_who_subscribe_and_from_then_on(hub, ehr, receiver, monkeypatch):
+    monkeypatch.setattr(subscriptions, "_IDLE_S", 0.3)
+    read, looks = hub.journal.read, []
+
+    async def watched(after, **limits):
+        looks.append(after)
+        return await read(after, **limits)
+
+    monkeypatch.setattr(hub.journal, "read", watched)
+    for n in range(3):
+        await tell(hub, vitals(n, NOW + n * SECOND))
+    await asyncio.sleep(0.7)
+    assert looks == []
+    assert await hub.journal.position("fhir-subscriptions") == hub.journal.newest, (
+        "the journal may be trimmed"
+    )
+    await tell(hub, vitals(3, NOW + 3 * SECOND))
+    await subscribe(ehr, "vitals", receiver.url, ["Observation?code=8867-4"], content="id-only")
+    await tell(hub, vitals(4, NOW + 4 * SECOND))
+    await until(lambda: receiver.events() == [1], "the event of after the subscription")
+    await asyncio.sleep(0.4)
+    assert receiver.events() == [1]
+
+
 async def test_alarms_and_device_states_are_topics_of_their_own(hub, ehr, receiver):
     ann = await hub.admit("Ann", "icu-01")
     await subscribe(

@@ -45,6 +45,8 @@ _TIMEOUT_S: Final = 10.0
 _FAILURES: Final = 10
 """After so many in a row the subscription is told to be in error; it is tried all the same."""
 _RETRY_S: Final = 5.0
+_IDLE_S: Final = 1.0
+"""Between two looks whether somebody subscribes, while nobody does; the first one's events wait as long."""
 _CHANGE: Final = "#"
 """Between the reference of a resource and which change of it an event is about."""
 _CURSOR: Final = "fhir-subscriptions"
@@ -70,9 +72,13 @@ class Kept(Struct):
 class _Running:
     """A subscription of this process."""
 
-    def __init__(self, kept: Kept, asked: Wanted) -> None:
+    def __init__(self, kept: Kept, asked: Wanted, *, after_row: int = 0, after_alarm: int = 0) -> None:
         self.kept = kept
         self.asked = asked
+        self.after_row = after_row
+        """The journal's newest row when it was made; 0 where it goes on after a restart."""
+        self.after_alarm = after_alarm
+        """The same of alarm events."""
         self.total = 0
         self.wake = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
@@ -137,7 +143,9 @@ class Subscriptions:
         }
         status = "active" if asked.channel == "websocket" else "requested"
         kept = Kept(dict(content), owner, base, status=status, since_ns=self._fhir.now_ns())
-        running = self._running[name] = _Running(kept, asked)
+        running = self._running[name] = _Running(
+            kept, asked, after_row=self._journal.newest, after_alarm=self._fhir.log.last_sequence
+        )
         await self._keep(name)
         self._begin(name, running)
         return self.resource(name)
@@ -220,6 +228,9 @@ class Subscriptions:
     def _asked(self, topic: str) -> list[tuple[str, Wanted]]:
         return [(name, one.asked) for name, one in self._running.items() if one.asked.topic == topic]
 
+    def _asking(self, *topics: str) -> list[_Running]:
+        return [one for one in self._running.values() if one.asked.topic in topics]
+
     async def _follow_alarms(self) -> None:
         events = self._fhir.log
         cursor = await self._fhir.ledger.position(_CURSOR)
@@ -228,6 +239,13 @@ class Subscriptions:
         while True:
             self._alarm_told.clear()
             try:
+                if not (asking := self._asking("alarm")):
+                    if cursor < events.last_sequence:
+                        cursor = events.last_sequence
+                        await self._fhir.ledger.advance(_CURSOR, cursor)
+                    await asyncio.sleep(_IDLE_S)
+                    continue
+                cursor = max(cursor, min(one.after_alarm for one in asking))
                 told = await events.after(cursor)
                 await self._add([one for item in told for one in self._of_alarm(item.event)])
                 if told:
@@ -259,8 +277,15 @@ class Subscriptions:
     async def _follow_journal(self) -> None:
         cursor = await self._journal.position(_CURSOR)
         while True:
-            await self._journal.wait_beyond(cursor)
+            newest = await self._journal.wait_beyond(cursor)
             try:
+                if not (asking := self._asking("vitals", "device-status")):
+                    # To read every row for nobody would take as much of the processor as the stores do.
+                    cursor = newest
+                    await self._journal.advance(_CURSOR, cursor)
+                    await asyncio.sleep(_IDLE_S)
+                    continue
+                cursor = max(cursor, min(one.after_row for one in asking))
                 rows = await self._journal.read(cursor)
                 if rows:
                     events = [one for _, batch in rows for one in await self._of_batch(batch)]
