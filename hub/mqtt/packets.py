@@ -310,7 +310,7 @@ class PacketReader:
         # The hot path. One copy of all that is in the buffer makes each topic and payload one slice of bytes.
         data = bytes(self._view[self._start : self._end])
         size = len(data)
-        known = self._topics
+        known, most = self._topics, self.max_packet_bytes
         messages: list[Message] = []
         at = 0
         try:
@@ -319,7 +319,12 @@ class PacketReader:
                 length = data[at + 1]
                 body = at + 2
                 if length > 127:
-                    length, body = self._long_length(data, at)
+                    if size - at > 2 and (more := data[at + 2]) < 128:  # nearly all that are so long
+                        length, body = length & 127 | more << 7, at + 3
+                        if body - at + length > most:
+                            break
+                    else:
+                        length, body = self._long_length(data, at)
                 end = body + length
                 if first >> 4 != 3 or end > size or not body:
                     break
