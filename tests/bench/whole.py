@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import aiomqtt
 import psutil
 
 from hub.devices.catalog import Catalog
@@ -83,19 +84,25 @@ async def _cpu_us_per_message(hub: HubProcess, process: psutil.Process, rate: fl
 async def measure_throughput(folder: Path, broker: str) -> dict[str, float]:
     """Fan-in as fast as it is taken: messages/s of the hub, all on, over those of a bare subscriber.
 
+    The bare subscriber is the hub's own session, which does nothing but acknowledge; another one is aiomqtt,
+    as a program would use it that is written in a minute.
+
     What is published waits for what is taken: else a queue grows in the broker, and a hub that is two seconds
     behind opens its live lane and does everything twice.
     """
     filters = tuple(Catalog.load().filters)
     async with _broker(folder, broker, filters) as url:
         bare = await _bare(url, filters)
+        plain = await _bare_aiomqtt(url)
     other = folder / "with-hub"
     other.mkdir()
     async with _broker(other, broker, filters) as url:
         with_hub = await _hub(other, url)
     return {
         f"throughput_ratio_{broker}": with_hub / bare,
+        f"throughput_times_aiomqtt_{broker}": with_hub / plain,
         f"bare_{broker}_messages_per_s": bare,
+        f"bare_aiomqtt_{broker}_messages_per_s": plain,
         f"hub_{broker}_messages_per_s": with_hub,
     }
 
@@ -119,6 +126,27 @@ async def _bare(url: str, filters: tuple[str, ...]) -> float:
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     return FAN_IN / (last_s - began)
+
+
+async def _bare_aiomqtt(url: str) -> float:
+    """Return messages/s of an aiomqtt client that counts what it acknowledges."""
+    address = BrokerAddress(url=url)
+    received = 0
+
+    async def take(client: aiomqtt.Client) -> None:
+        nonlocal received
+        async for _ in client.messages:
+            received += 1
+
+    async with aiomqtt.Client(address.host, address.port, identifier="plain") as client:
+        await client.subscribe("wards/v1/+/+/+/observations", qos=1)
+        running = asyncio.create_task(take(client))
+        began = time.monotonic()
+        await _paced_fan_in(url, lambda: received, look_s=0.01)
+        took_s = time.monotonic() - began
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    return FAN_IN / took_s
 
 
 async def _hub(folder: Path, url: str) -> float:
