@@ -68,13 +68,12 @@ class Silence:
         ended and started again tells the last wills of all its devices while they connect anew: then they
         have the time that a device is allowed to be silent.
         """
+        if offline:
+            since_ns = self._awaited.setdefault(device, now_ns)
+            if not self._is_given_up(device, since_ns, now_ns, self._listening()):
+                return
         self._awaited.pop(device, None)
-        if not offline:
-            self._tell(device, False, now_ns)
-        elif self._is_given_up(device, now_ns, now_ns, self._listening()):
-            self._tell(device, True, now_ns)
-        else:
-            self._awaited[device] = now_ns
+        self._tell(device, offline, now_ns)
 
     def _is_given_up(self, device: Device, since_ns: int, now_ns: int, listening: Listening) -> bool:
         """Tell whether a device that went offline has had the time to come back."""
