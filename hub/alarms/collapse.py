@@ -97,15 +97,12 @@ class Groups(Generic[S]):
         leader: str | None = None
         if may_go_under(entry.alarm):
             place = (entry.alarm.site, entry.alarm.device)
-            leaders = (
-                *(one for one in self._takers.get(place, {}).values() if _leads(one, entry)),
-                *(
-                    one
-                    for one in self._of_device.get(place, {}).values()
-                    if _precedes(one, entry) and _leads(one, entry)
-                ),
+            siblings = self._of_device.get(place, {}).values()
+            candidates = (
+                *self._takers.get(place, {}).values(),
+                *(one for one in siblings if _precedes(one, entry)),
             )
-            leader = leaders[0].alarm.id if leaders else None
+            leader = next((one.alarm.id for one in candidates if _leads(one, entry)), None)
         changed = leader != entry.signal.under
         self._put_under(entry, leader)
         return changed

@@ -61,13 +61,14 @@ def source(entry: Pick | Place) -> Field:
     return lambda record: follow(record.value, record.root)
 
 
-def _is_renamed(pick: Pick) -> bool:
+def renames(pick: Pick) -> bool:
+    """Tell whether a pick gives what is sent another name."""
     return bool(pick.map or pick.replace or pick.suffix or pick.upper)
 
 
 def field(pick: Pick) -> Field:
     """Compile a pick."""
-    if not _is_renamed(pick):
+    if not renames(pick):
         return source(pick)
     return converted(pick, lambda sent: sent)
 
@@ -78,7 +79,7 @@ def converted(pick: Pick, convert: Callable[[object], object], *, words: bool = 
     What texts become is remembered where the pick renames them or they are `words`, of which there are few.
     """
     get = source(pick)
-    is_renamed = _is_renamed(pick)
+    is_renamed = renames(pick)
     room = _REMEMBERED if words or is_renamed else 0
     known: dict[str, object] = {}
 

@@ -17,6 +17,7 @@ from hub.devices.field import (
     is_one_of,
     number_in,
     place_of,
+    renames,
     scalars,
     shown,
     source,
@@ -60,18 +61,17 @@ def _maybe(pick: Pick | None, convert: Callable[[object], _T], *, words: bool = 
     """Compile a part that may be absent. `words`: there are few, and what they mean is remembered."""
     if pick is None:
         return lambda _record, _frame: None
-    if pick.value is not None and not (pick.map or pick.replace or pick.suffix or pick.upper):
+    if pick.value is not None and not renames(pick):
         with suppress(ValueError):
             constant = convert(pick.value)
             return lambda _record, _frame: constant
     read = converted(pick, convert, words=words)
-    of = pick
 
     def get(record: Record, frame: Frame) -> _T | None:
         try:
             made = read(record)
         except ValueError as error:
-            frame.refuse(where(of, record), str(error), word_of(error))
+            frame.refuse(where(pick, record), str(error), word_of(error))
             return None
         return None if made is MISSING else cast("_T | None", made)
 

@@ -229,6 +229,7 @@ class Subscriptions:
         return [(name, one.asked) for name, one in self._running.items() if one.asked.topic == topic]
 
     def _asking(self, *topics: str) -> list[_Running]:
+        """Return the subscriptions to any of these topics."""
         return [one for one in self._running.values() if one.asked.topic in topics]
 
     async def _follow_alarms(self) -> None:
