@@ -101,7 +101,7 @@ class Live:
         self._stale_intervals = stale_intervals
         self._stale_floor_s = stale_floor_s
         self._stale_after_s = dict(stale_after_s or {})
-        self._dirty: set[Device] = set()
+        self._changed: list[Device] = []
         self._bed_of: dict[Device, tuple[str, str] | None] = {}
         """Site and bed of every device that has sent a value."""
         self._devices_at: dict[tuple[str, str], list[Device]] = {}
@@ -120,48 +120,24 @@ class Live:
         """Beds rendered since the start, for the metrics."""
 
     def update(self, device: Device, reading: Reading) -> None:
-        """Take over the values of a reading that are not older than what is known. About 1 µs."""
-        latest = device.latest if reading.channel == "observations" else device.latest_in(reading.channel)
-        time_ns = reading.time_ns
-        received_ns = reading.received_ns
-        try:
-            for name, value in reading.values.items():
-                newest = latest[name]
-                if time_ns >= newest.time_ns:
-                    newest.value = value
-                    newest.quality = "valid"
-                    newest.time_ns = time_ns
-                    newest.received_ns = received_ns
-        except KeyError:  # a parameter's first value
-            self._meet(device, latest, reading.values)
-            self.update(device, reading)
+        """Take over the values of a reading that are not older than what is known."""
+        if not reading.values and not reading.exceptions:
             return
-        if reading.exceptions:
-            self._except(device, reading)
-        self._dirty.add(device)
+        device.take(reading)
+        if not device.changed:
+            if device not in self._bed_of:
+                self._place(device)
+            self._mark(device)
+
+    def _mark(self, device: Device) -> None:
+        """Look at a device at the next tick."""
+        if not device.changed:
+            device.changed = True
+            self._changed.append(device)
 
     def waveform(self, waveform: Waveform) -> None:
         """Hand a window of a waveform to who looks at it now."""
         self.waves.publish(waveform)
-
-    def _except(self, device: Device, reading: Reading) -> None:
-        exceptions = reading.exceptions or {}
-        latest = device.latest_in(reading.channel)
-        self._meet(device, latest, exceptions)
-        for name, (quality, _) in exceptions.items():
-            newest = latest[name]
-            if reading.time_ns >= newest.time_ns:
-                newest.value = reading.values.get(name) if quality == "questionable" else None
-                newest.quality = quality
-                newest.time_ns = reading.time_ns
-                newest.received_ns = reading.received_ns
-
-    def _meet(self, device: Device, latest: dict[str, Latest], names: Iterable[str]) -> None:
-        for name in names:
-            if name not in latest:
-                latest[name] = Latest(name)
-        if device not in self._bed_of:
-            self._place(device)
 
     def beds(self, now_ns: int, scope: Scope = Scope()) -> list[Bed]:  # noqa: B008 - a NamedTuple can't change
         """Return the beds of a scope as they are now, empty ones too, by site, ward and bed."""
@@ -215,12 +191,14 @@ class Live:
         """
         self._follow()
         moved, self._moved = self._moved, False
-        dirty, self._dirty = self._dirty, set()
-        changed = {self._bed_of.get(device) for device in dirty}
-        changed |= self._gone_stale(now_ns)
+        marked, self._changed = self._changed, []
+        for device in marked:
+            device.changed = False
+        changed = {self._bed_of.get(device) for device in marked} | self._gone_stale(now_ns)
         changed.discard(None)
-        for device in dirty - self._checked:
-            self._check(device, now_ns)
+        for device in marked:
+            if device not in self._checked:
+                self._check(device, now_ns)
         self._fragments.clear()
         if moved:
             for scope in list(fanout.scopes()):
@@ -276,7 +254,7 @@ class Live:
         self._bed_of[device] = key
         if key is not None:
             self._devices_at.setdefault(key, []).append(device)
-            self._dirty.add(device)  # so that its values are looked at from now on
+            self._mark(device)  # so that its values are looked at from now on
 
     def _bed(self, key: tuple[str, str], now_ns: int) -> Bed:
         place = self._beds[key]
