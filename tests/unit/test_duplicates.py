@@ -15,6 +15,31 @@ def test_within_the_window_exactly_the_repeated_identities_are_duplicates(identi
         known.add(one)
 
 
+@given(st.lists(identity, max_size=200), st.integers(1, 7))
+def test_whatever_passes_through_the_last_of_them_are_known_and_nothing_is_that_never_came(identities, span):
+    window = Duplicates(span=span)
+    came = []
+    for one in identities:
+        duplicate = window.seen(*one)
+        if one in came[-span:]:
+            assert duplicate
+        elif one not in came:
+            assert not duplicate
+        if not duplicate:
+            came.append(one)
+        assert len(window) <= 2 * span
+
+
+def test_times_that_only_rise_and_one_that_comes_again_is_found():
+    window = Duplicates(span=1000)
+    for time in range(1, 900):
+        assert not window.seen(time % 3, time, time)
+    assert window.seen(450 % 3, 450, 450)
+    assert not window.seen(450 % 3, 450, 451)
+    assert not window.seen(0, 10_000, 1)
+    assert window.seen(0, 10_000, 1)
+
+
 def test_the_window_is_bounded_and_forgets_the_oldest_first():
     window = Duplicates(span=100)
     for time in range(1000):
