@@ -8,7 +8,7 @@ from functools import partial
 from hub.failpoint import failpoint
 from hub.intake import Taken, empty_batch
 from hub.journal import Journal
-from hub.model import Rejection
+from hub.model import Message, Rejection
 from hub.mqtt.session import Delivery, Session
 
 log = logging.getLogger(__name__)
@@ -36,8 +36,8 @@ class _Gathered:
         self.refused = False
         """True once the journal could not take it as it was."""
 
-    def add(self, delivery: Delivery, taken: Taken) -> None:
-        """Add a delivery; the first one's batch takes in the others'."""
+    def add(self, delivery: Delivery, size: int, taken: Taken) -> None:
+        """Add a delivery of `size` bytes; the first one's batch takes in the others'."""
         if not self.deliveries:
             self.taken = taken
         else:
@@ -52,7 +52,7 @@ class _Gathered:
             self.taken.devices += taken.devices
         self.deliveries.append(delivery)
         self.messages += len(delivery.messages)
-        self.bytes += _size(delivery)
+        self.bytes += size
 
 
 class Acknowledgement:
@@ -78,20 +78,21 @@ class Acknowledgement:
     def owe(self, delivery: Delivery, taken: Taken) -> None:
         """Take a delivery to be journalled, then acknowledged; hold its broker back where too much waits."""
         self.pending += len(delivery.messages)
-        self._pending_bytes += _size(delivery)
-        self._gather(delivery, taken)
+        size = sum([len(message.payload) for message in delivery.messages])
+        self._pending_bytes += size
+        self._gather(delivery, size, taken)
         if self.pending > self._max_pending or self._pending_bytes > MAX_PENDING_BYTES:
             self._held_back.add(delivery.session)
             delivery.session.pause()
 
-    def _gather(self, delivery: Delivery, taken: Taken) -> None:
+    def _gather(self, delivery: Delivery, size: int, taken: Taken) -> None:
         """Let deliveries that come within a few milliseconds share a row of the journal and its fsync."""
         if self._gathered is None:
             self._gathered = _Gathered()
             loop = get_running_loop()
             latest_s = loop.time() + LONGEST_GATHER_S
             loop.call_later(GATHER_S, self._look, self._gathered, 0, latest_s)
-        self._gathered.add(delivery, taken)
+        self._gathered.add(delivery, size, taken)
         if self._gathered.messages >= GATHER_MESSAGES:
             self._write(self._gathered)
 
@@ -110,8 +111,10 @@ class Acknowledgement:
         if gathered.written:
             return
         gathered.written = True
-        raw = [message for delivery in gathered.deliveries for message in delivery.messages]
-        durable = self._journal.append(gathered.taken.batch, raw if self._keep_raw else ())
+        raw: list[Message] = []
+        if self._keep_raw:
+            raw = [message for delivery in gathered.deliveries for message in delivery.messages]
+        durable = self._journal.append(gathered.taken.batch, raw)
         durable.add_done_callback(partial(self._acknowledge, gathered))
 
     def _acknowledge(self, gathered: "_Gathered", durable: Future[int]) -> None:
@@ -151,7 +154,3 @@ class Acknowledgement:
         gathered.taken = Taken(batch, [], [])
         gathered.refused = True
         self._journal.append(batch).add_done_callback(partial(self._acknowledge, gathered))
-
-
-def _size(delivery: Delivery) -> int:
-    return sum([len(message.payload) for message in delivery.messages])

@@ -160,18 +160,12 @@ class Intake:
         ):
             taken.duplicates += 1
             return
+        batch = taken.batch
         reading = normalise(
-            observed,
-            site=device.site,
-            device=device.id,
-            clock=device.clock,
-            limits=self._limits,
-            received_ns=taken.batch.received_ns,
-            seq=seq,
-            refused=refused,
+            observed, device.site, device.id, device.clock, self._limits, batch.received_ns, seq, refused
         )
         if reading.values or reading.exceptions:
-            taken.batch.readings.append(reading)
+            batch.readings.append(reading)
             taken.devices.append(device)
 
     def _other(

@@ -31,7 +31,6 @@ def determination_time(corrected_ns: int, seq: int) -> int:
 
 def normalise(
     observed: Observed,
-    *,
     site: str,
     device: str,
     clock: DeviceClock,
@@ -45,17 +44,20 @@ def normalise(
     `seq` is the message's sequence number, or a hash of its payload where the format has none.
     """
     corrected_ns = received_ns
-    device_ns = max(-_FAR_NS, min(_FAR_NS, observed.time_ns))
+    device_ns = observed.time_ns
     if device_ns:
+        if not -_FAR_NS <= device_ns <= _FAR_NS:
+            device_ns = _FAR_NS if device_ns > 0 else -_FAR_NS
         corrected_ns = clock.correct(device_ns, received_ns, limits)
     values, exceptions = clean_values(observed.values, observed.units, observed.quality, refused)
     if device_ns and not clock.trusted:
         exceptions = _doubt_all(values, exceptions)
+    time_ns = corrected_ns - corrected_ns % MILLISECOND_NS + seq % MILLISECOND_NS  # `determination_time`
     return Reading(
         site,
         device,
         observed.channel,
-        determination_time(corrected_ns, seq),
+        time_ns,
         device_ns,
         received_ns,
         seq,

@@ -25,6 +25,8 @@ _NUMBERS: Final = frozenset(
 _TEXTS: Final = {name: known for name, known in PARAMETERS.items() if not known.is_number}
 _UNITS: Final = {name: known.unit for name, known in PARAMETERS.items()}
 _WAVEFORMS: Final = frozenset(name for name, known in PARAMETERS.items() if known.kind == "waveform")
+_FAR_MS: Final = 2**43
+"""The year 2248: times before it need no look at what the stores can hold."""
 _FAULTS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, NotATimeError)
 
 
@@ -71,6 +73,15 @@ def decode_observations(payload: bytes) -> list[Item]:
         if _NUMBERS.issuperset(sent.values):
             if _keys(sent) != payload.count(b'":'):
                 return native_careful.observations(payload)
+            time, seq = sent.time, sent.seq
+            if (
+                type(time) is int
+                and 0 < time < _FAR_MS
+                and seq is not None
+                and sent.units is None
+                and sent.quality is None
+            ):  # what nearly all devices send
+                return [Observed(sent.values, time * 1_000_000, seq)]  # type: ignore[arg-type] # dict is invariant
             return [_observed(sent)]
     except _FAULTS:
         pass
