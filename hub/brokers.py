@@ -136,6 +136,12 @@ class Brokers:
         # Asked every second of ten thousand: the area tells nearly all of them apart without a call.
         return [one for one in self._roster.known() if one.area not in _OWN_AREAS or not self.is_canary(one)]
 
+    @property
+    def heard(self) -> int:
+        """How many devices were heard, but the canaries; far less work than counting `devices`."""
+        canaries = [one for one in self._canaries() if self._roster.find(one.site, one.name) is not None]
+        return len(self._roster) - len(canaries)
+
     def is_canary(self, device: Device) -> bool:
         """Tell whether a device is the hub's own canary at one of the brokers."""
         return device.area in _OWN_AREAS and any(device.id == inlet.name for inlet in self.inlets)

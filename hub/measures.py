@@ -32,7 +32,7 @@ def measure(hub: "Hub") -> None:
         "Rejects not told to their device: too many waited.",
         lambda: hub.diagnostics.untold,
     )
-    metrics.gauge("hub_devices", "Devices that the hub has heard of.", lambda: len(hub.brokers.devices()))
+    metrics.gauge("hub_devices", "Devices that the hub has heard of.", lambda: hub.brokers.heard)
     metrics.gauge(
         "hub_new_devices_waiting",
         "New devices that wait to be entered into the registry.",
