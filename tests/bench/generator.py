@@ -1,7 +1,8 @@
 """Publishes six-value readings of many devices over a few connections, at a rate or as fast as it goes.
 
 `python -m tests.bench.generator URL --devices D --count N [--rate R]` prints one JSON line at the end. With
-`--paced` it publishes no more than the number in the newest line of its standard input.
+`--paced` it says first that it is connected, then publishes no more than the number in the newest line of its
+standard input.
 """
 
 import argparse
@@ -128,6 +129,8 @@ async def generate(
     for publisher in publishers:
         await publisher.open(parts.hostname or "", parts.port or 1883)
     pace = await _pace() if paced else None
+    if paced:
+        print("connected", flush=True)
     allowed = 0 if pace else count
     began = time.monotonic()
     left, turn, burst = count, 0, 100
