@@ -72,6 +72,7 @@ class Publisher:
         if (answer := await self._reader.readexactly(4)) != b"\x20\x02\x00\x00":
             raise ConnectionError(f"the broker answers CONNECT with {answer.hex()}")
         self._acks = asyncio.create_task(self._take_acks())
+        self._acks.add_done_callback(lambda _: self._room.set())
 
     async def send(self, count: int) -> None:
         """Publish so many readings, waiting where too many are in flight."""
@@ -88,21 +89,25 @@ class Publisher:
         self._packet_id, self._sent = packet_id, sent + count
         self._writer.write(b"".join(parts))
         self._in_flight += count
-        while self._in_flight > _WINDOW:
-            self._room.clear()
-            await self._room.wait()
+        await self._less_than(_WINDOW + 1)
 
     async def finish(self) -> None:
         """Wait for every acknowledgement."""
-        while self._in_flight:
-            self._room.clear()
-            await self._room.wait()
+        await self._less_than(1)
         self._acks.cancel()
         self._writer.close()
 
+    async def _less_than(self, in_flight: int) -> None:
+        while self._in_flight >= in_flight:
+            if self._acks.done():
+                self._acks.result()  # raises what ended it
+            self._room.clear()
+            await self._room.wait()
+
     async def _take_acks(self) -> None:
         rest = b""
-        while data := rest + await self._reader.read(1 << 16):
+        while data := await self._reader.read(1 << 16):
+            data = rest + data
             acks = len(data) // 4
             rest = data[4 * acks :]
             if data.count(b"\x40\x02") < acks:

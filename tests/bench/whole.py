@@ -185,6 +185,8 @@ async def _paced_fan_in(url: str, taken: Callable[[], int], look_s: float) -> fl
     began = time.monotonic()
     published = 0
     while (by_now := taken()) < FAN_IN:
+        if load.returncode:
+            raise RuntimeError(f"the generator ended with {load.returncode}, {by_now} of {FAN_IN} taken")
         if published < FAN_IN:
             published = by_now + OUTSTANDING
             load.stdin.write(b"%d\n" % published)
