@@ -10,6 +10,7 @@ class Entry(Struct, frozen=True):
 
     kind: str
     id: str
+    """Of the letters that FHIR allows in ids, which mean nothing in JSON."""
     resource: bytes
     mode: str = "match"
     """match, include or outcome."""
@@ -25,9 +26,10 @@ def searchset(
         **({} if total is None else {"total": total}),
         "link": [{"relation": relation, "url": url} for relation, url in links],
     }
+    start = b'{"fullUrl":%b/' % json.encode(base)[:-1]
     parts = [
-        b'{"fullUrl":%b,"resource":%b,"search":{"mode":"%b"}}'
-        % (json.encode(f"{base}/{entry.kind}/{entry.id}"), entry.resource, entry.mode.encode())
+        b'%b%b/%b","resource":%b,"search":{"mode":"%b"}}'
+        % (start, entry.kind.encode(), entry.id.encode(), entry.resource, entry.mode.encode())
         for entry in entries
     ]
     text = json.encode(head)

@@ -4,6 +4,7 @@ Built from fragments that are rendered once for each parameter and device: about
 dumping a model costs, at the same content (tests/unit/fhir compares the two for every kind).
 """
 
+from collections.abc import Iterable, Iterator
 from functools import cache, lru_cache
 from hashlib import blake2b
 
@@ -47,54 +48,75 @@ class _Parts(Struct, frozen=True):
     """Fragments that all Observations of one group of one device share."""
 
     id_tail: str
-    head: str
-    """Between lastUpdated (and tag) and the subject."""
     profile: str
-    subject: str
-    """The device as subject; empty where the patient is."""
+    head: str
+    """What follows lastUpdated, profile and tag; with the subject where that is the device."""
     unplaced: str
     """As `head`, for a reading of nobody: no vital sign without a patient."""
     device: str
 
 
-def groups_in(reading: Reading) -> list[Group]:
+def groups_in(reading: Reading) -> tuple[Group, ...]:
     """Return what of a reading becomes an Observation, in order of the reading's values."""
-    found = dict.fromkeys(GROUP_OF[name].name for name in reading.values if name in GROUP_OF)
-    for name in reading.exceptions or ():
-        if name in GROUP_OF:
-            found.setdefault(GROUP_OF[name].name)
-    return [_GROUPS[name] for name in found]
+    return _groups_in((*reading.values, *(reading.exceptions or ())))
+
+
+def groups_by_name(reading: Reading) -> tuple[Group, ...]:
+    """Return what of a reading becomes an Observation, in order of the groups' names."""
+    return _groups_by_name((*reading.values, *(reading.exceptions or ())))
+
+
+@lru_cache(maxsize=4_096)
+def _groups_in(names: tuple[str, ...]) -> tuple[Group, ...]:
+    found = dict.fromkeys(GROUP_OF[name].name for name in names if name in GROUP_OF)
+    return tuple(_GROUPS[name] for name in found)
+
+
+@lru_cache(maxsize=4_096)
+def _groups_by_name(names: tuple[str, ...]) -> tuple[Group, ...]:
+    return tuple(sorted(_groups_in(names), key=lambda group: group.name))
 
 
 def observations(reading: Reading, attribution: Attribution = NOBODY) -> list[bytes]:
     """Render every Observation of a reading."""
-    return [observation(reading, group, attribution) for group in groups_in(reading)]
+    return [content for _, content in rendered(reading, groups_in(reading), attribution)]
 
 
 def observation(reading: Reading, group: Group, attribution: Attribution = NOBODY) -> bytes:
     """Render one Observation of a reading, which has at least one of the group's parameters."""
-    parts = _parts(reading.site, reading.device, reading.channel, group.name)
-    if group.is_panel:
-        content, questionable = _components(reading, group)
-    else:
-        content, questionable = _value(reading, group.members[0])
-    subject, head, profile = parts.subject, parts.head, parts.profile
-    if not subject:
-        if attribution.patient is None:
-            subject, head, profile = _device_subject(reading.site, reading.device), parts.unplaced, ""
-        else:
-            subject = _patient_subject(attribution.patient)
-    encounter = _encounter(attribution.encounter) if attribution.encounter else ""
+    return next(rendered(reading, (group,), attribution))[1]
+
+
+def rendered(
+    reading: Reading, groups: Iterable[Group], attribution: Attribution = NOBODY
+) -> Iterator[tuple[str, bytes]]:
+    """Give ids and Observations of a reading, which has at least one parameter of each group."""
+    fragments = _fragments(reading.site, reading.device, reading.channel)
+    start = f"{device_key(reading.site, reading.device)}.{reading.time_ns:016x}."
     received = instant(reading.received_ns)
-    rest = (
-        f'"lastUpdated":"{received}"{profile}{_TAG if questionable else ""}}}{head}{subject}{encounter}'
-        f',"effectiveDateTime":"{instant(reading.time_ns)}","issued":"{received}"{content}{parts.device}'
-    )
-    body = rest.encode()
-    return (
-        f'{{"resourceType":"Observation","id":"{device_key(reading.site, reading.device)}.'
-        f'{reading.time_ns:016x}.{parts.id_tail}","meta":{{"versionId":"{version(body)}",'
-    ).encode() + body
+    patient = "" if attribution.patient is None else _patient_subject(attribution.patient)
+    encounter = "" if attribution.encounter is None else _encounter(attribution.encounter)
+    times = f'{encounter},"effectiveDateTime":"{instant(reading.time_ns)}","issued":"{received}"'
+    for group in groups:
+        parts = fragments.get(group.name)
+        if parts is None:
+            parts = fragments[group.name] = _parts(reading.site, reading.device, reading.channel, group)
+        if group.is_panel:
+            content, questionable = _components(reading, group)
+        else:
+            content, questionable = _value(reading, group.members[0])
+        profile, head, subject = parts.profile, parts.head, ""
+        if group.of_patient:
+            subject = patient
+            if not patient:
+                profile, head = "", parts.unplaced
+        rest = (
+            f'"lastUpdated":"{received}"{profile}{_TAG if questionable else ""}{head}{subject}{times}'
+            f"{content}{parts.device}"
+        ).encode()
+        own = start + parts.id_tail
+        front = f'{{"resourceType":"Observation","id":"{own}","meta":{{"versionId":"{version(rest)}",'
+        yield own, front.encode() + rest
 
 
 def version(content: bytes) -> str:
@@ -166,20 +188,24 @@ def _absent(code: str) -> str:
     return f',"dataAbsentReason":{json.encode({"coding": [coding]}).decode()}'
 
 
-@lru_cache(maxsize=65_536)
-def _parts(site: str, device: str, channel: str, group_name: str) -> _Parts:
-    group = _GROUPS[group_name]
+@lru_cache(maxsize=10_000)
+def _fragments(_site: str, _device: str, _channel: str) -> dict[str, _Parts]:
+    """Return what is rendered already of one channel of a device, by group; there are as many as GROUPS."""
+    return {}
+
+
+def _parts(site: str, device: str, channel: str, group: Group) -> _Parts:
     key = channel_key(channel)
     code = json.encode(group.code).decode()
     vital = group.category == "vital-signs"
     kind = f',"category":[{json.encode(category(group.category)).decode()}]'
     metric = metric_id(site, device, channel, group.name)
+    own = _device_subject(site, device)
     return _Parts(
         id_tail=group.name + (f".{key}" if key else ""),
-        head=f',"status":"final"{kind},"code":{code}',
         profile=f',"profile":["{group.profile}"]' if group.profile else "",
-        subject="" if group.of_patient else _device_subject(site, device),
-        unplaced=f',"status":"final"{"" if vital else kind},"code":{code}',
+        head=f'}},"status":"final"{kind},"code":{code}{"" if group.of_patient else own}',
+        unplaced=f'}},"status":"final"{"" if vital else kind},"code":{code}{own}',
         device=f',"device":{{"reference":"DeviceMetric/{metric}"}}}}',
     )
 

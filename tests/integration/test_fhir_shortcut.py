@@ -1,12 +1,16 @@
 """What goes past the framework is answered as the framework's own routes answer."""
 
+import asyncio
 import gzip
+import socket
 
 import httpx
 import pytest
+import uvicorn
 from fastapi import FastAPI
 
 from hub.api.fhir.shortcut import Shortcut
+from hub.api.protocol import Protocol
 from hub.stores.store import StoreUnavailable
 from tests.fhir_hub import MINUTE, NOW, SECOND, fhir_hub, vitals
 
@@ -121,3 +125,60 @@ async def test_who_comes_without_a_token_or_with_a_body_goes_through_the_framewo
         assert (await client.post("/Observation/_search", data={"patient": "nobody"})).status_code == 404
         assert (await client.get("/metadata")).status_code == 200
     assert taken == []
+
+
+async def test_over_a_connection_it_is_the_same(hub):
+    secret = await hub.tokens.create("ehr", "nurse")
+    config = uvicorn.Config(hub.api, http=Protocol, lifespan="off", log_config=None, server_header=False)
+    server = uvicorn.Server(config)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        task = asyncio.create_task(server.serve([listening]))
+        headers = {"Authorization": f"Bearer {secret}", "Host": "hub:8080"}
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/fhir"
+        async with httpx.AsyncClient(headers=headers) as near, _client(hub.api, f"Bearer {secret}") as plain:
+            for path in (PATHS[0], PATHS[5], PATHS[6]):
+                answer, other = await near.get(url + path), await plain.get(path)
+                assert answer.status_code == other.status_code
+                assert answer.content == other.content
+                found = [one for one in answer.headers.multi_items() if one[0] != "date"]
+                assert sorted(found) == sorted(other.headers.multi_items())
+        server.should_exit = True
+        await task
+
+
+async def test_a_question_that_was_asked_before_is_answered_anew(hub):
+    secret = f"Bearer {await hub.tokens.create('ehr', 'nurse')}"
+    at = NOW - 20 * MINUTE
+    async with _client(hub.api, secret) as client:
+        first = (await client.get(PATHS[0])).json()
+        await hub.write(vitals(500, at))
+        second = (await client.get(PATHS[0])).json()
+        elsewhere = (await client.get(PATHS[0], headers={"Host": "other:9000"})).json()
+    newest = [one["resource"]["effectiveDateTime"] for one in second["entry"]]
+    assert newest[0] > first["entry"][0]["resource"]["effectiveDateTime"]
+    assert newest == [one["resource"]["effectiveDateTime"] for one in elsewhere["entry"]]
+    assert {one["fullUrl"][:16] for one in second["entry"]} == {"http://hub:8080/"}
+    assert {one["fullUrl"][:18] for one in elsewhere["entry"]} == {"http://other:9000/"}
+    assert [one["url"][:18] for one in elsewhere["link"]] == ["http://other:9000/"] * 2
+
+
+async def test_who_takes_it_easily_does_not_change_what_others_are_told(hub):
+    secret = f"Bearer {await hub.tokens.create('ehr', 'nurse')}"
+    path = "/Observation?device=Device/main..mon-1&colour=red&_count=2"
+    async with _client(hub.api, secret) as client:
+        statuses = [
+            (await client.get(path, headers=headers)).status_code
+            for headers in ({}, {"Prefer": "handling=lenient"}, {}, {"Prefer": "return=minimal"})
+        ]
+    assert statuses == [400, 200, 400, 400]
+
+
+async def test_one_and_the_same_question_is_answered_by_what_each_may_see(hub):
+    path = "/Observation?patient={who}&_include=Observation:patient"
+    who = await hub.admit("Ann", "icu-01")
+    nurse, viewer = await hub.tokens.create("a", "nurse"), await hub.tokens.create("b", "viewer")
+    statuses = []
+    for secret in (nurse, viewer, nurse):
+        async with _client(hub.api, f"Bearer {secret}") as client:
+            statuses.append((await client.get(path.format(who=who))).status_code)
+    assert statuses == [200, 403, 200]

@@ -6,6 +6,7 @@ import logging
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from functools import lru_cache
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import Depends, Request, Security
@@ -69,11 +70,16 @@ class Caller(Struct, frozen=True):
 
     def may(self, kind: str, permission: Permission) -> bool:
         """Tell whether a scope allows this on a kind of resource."""
-        for scope in self.scopes:
-            match = _SCOPE.fullmatch(scope)
-            if match and match.group(1) in (kind, "*") and permission in _permissions(match.group(2)):
-                return True
-        return False
+        return _allows(self.scopes, kind, permission)
+
+
+@lru_cache(maxsize=1_024)
+def _allows(scopes: tuple[str, ...], kind: str, permission: Permission) -> bool:
+    for scope in scopes:
+        match = _SCOPE.fullmatch(scope)
+        if match and match.group(1) in (kind, "*") and permission in _permissions(match.group(2)):
+            return True
+    return False
 
 
 class _Claims(Struct, frozen=True):
@@ -119,9 +125,14 @@ def issue(services: FhirServices, name: str, role: str, scopes: Iterable[str]) -
 
 async def caller(request: Request, fhir: Fhir, credentials: Credentials) -> Caller:
     """Return who asks, or refuse."""
-    if credentials is None:
+    return known(request, fhir, "" if credentials is None else credentials.credentials)
+
+
+def known(request: Request, fhir: FhirServices, secret: str) -> Caller:
+    """Return whose secret or access token this is, or refuse; empty for none."""
+    if not secret:
         raise _unauthorized("send a bearer token: Authorization: Bearer …", "")
-    found = identify(fhir, credentials.credentials)
+    found = identify(fhir, secret)
     if found is None:
         raise _unauthorized("this token is unknown, expired or revoked", ', error="invalid_token"')
     request.state.caller = found
@@ -131,9 +142,10 @@ async def caller(request: Request, fhir: Fhir, credentials: Credentials) -> Call
 Known = Annotated[Caller, Depends(caller)]
 
 
-async def authenticated(request: Request, fhir: FhirServices) -> Caller:
+def authenticated(request: Request, fhir: FhirServices) -> Caller:
     """Return who asks, or refuse: `caller` without FastAPI."""
-    return await caller(request, fhir, await _bearer(request))
+    scheme, _, secret = request.headers.get("authorization", "").partition(" ")
+    return known(request, fhir, secret.strip() if scheme.lower() == "bearer" else "")
 
 
 def identify(fhir: FhirServices, secret: str) -> Caller | None:
@@ -168,17 +180,17 @@ class AuditedRoute(APIRoute):
 
 
 def audited(
-    handle: Callable[[Request], Awaitable[Response]], interaction: str
+    handle: Callable[[Request], Awaitable[Response]], interaction: str, what: str = ""
 ) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-    """Return a handler whose every access is kept."""
+    """Return a handler whose every access is kept; `what` as in Access, of the path where it isn't given."""
 
     async def recorded(request: Request) -> Response:
         try:
             response = await handle(request)
         except Exception as error:
-            await _record(request, interaction, _status(error))
+            await _record(request, interaction, what, _status(error))
             raise
-        await _record(request, interaction, response.status_code)
+        await _record(request, interaction, what, response.status_code)
         return response
 
     return recorded
@@ -201,7 +213,7 @@ _ACTIONS: Final[dict[str, Action]] = {
 }
 
 
-async def _record(request: Request, interaction: str, status: int) -> None:
+async def _record(request: Request, interaction: str, what: str, status: int) -> None:
     services: FhirServices = request.app.state.fhir
     who: Caller | None = getattr(request.state, "caller", None)
     access = Access(
@@ -209,7 +221,7 @@ async def _record(request: Request, interaction: str, status: int) -> None:
         time_ns=services.now_ns(),
         action=_ACTIONS.get(interaction, "E"),
         interaction=interaction,
-        what=request.url.path.partition("/fhir/")[2][:128] or "/",
+        what=what or request.url.path.partition("/fhir/")[2][:128] or "/",
         client=who.name if who else "",
         role=who.role if who else "",
         address=request.client.host if request.client else "",

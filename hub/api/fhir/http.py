@@ -1,6 +1,7 @@
 """What every FHIR answer and body has in common: media types, versions, links, descriptions for OpenAPI."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 
@@ -17,13 +18,19 @@ _JSON: Final = (MEDIA_TYPE, "application/json", "text/json", "application/*", "*
 GZIP_FROM: Final = 2_000
 """Bytes from which on an answer is compressed for who takes that."""
 GZIP_LEVEL: Final = 3
+_LONGEST_HOST: Final = 255
+"""A name's characters, by RFC 1035; what is longer is no address that is worth remembering."""
 _STATEMENTS: Final = {422: "Unprocessable Content", 413: "Content Too Large"}
 
 
 async def wants_json(request: Request) -> None:
     """Refuse who wants something else than JSON."""
-    chosen = request.query_params.get("_format")
-    accepted = [chosen] if chosen else request.headers.get("accept", "*/*").split(",")
+    expect_json(request.query_params.get("_format"), request.headers.get("accept", "*/*"))
+
+
+def expect_json(chosen: str | None, accept: str) -> None:
+    """Refuse another format: `_format` where it is given counts more than what the client accepts."""
+    accepted = [chosen] if chosen else accept.split(",")
     if not any(one.partition(";")[0].strip().lower() in _JSON for one in accepted):
         raise wrong("not-supported", f"this server writes {MEDIA_TYPE} alone", "Accept", status=406)
 
@@ -50,9 +57,23 @@ def base_of(request: Request) -> str:
     public_url: str | None = request.app.state.fhir.public_url
     if public_url is not None:
         return f"{public_url}/fhir"
+    scope = request.scope
+    outer = scope.get("app_root_path", "")
     # Of a mounted application Starlette's base_url is that of the outer one.
-    inner = request.scope.get("root_path", "").removeprefix(request.scope.get("app_root_path", ""))
-    return str(request.base_url).rstrip("/") + str(inner)
+    inner = scope.get("root_path", "").removeprefix(outer)
+    host = request.headers.get("host")
+    if host is None or len(host) > _LONGEST_HOST:
+        return str(request.base_url).rstrip("/") + str(inner)
+    server = scope.get("server")
+    known = None if server is None else tuple(server)
+    return _address(scope.get("scheme", "http"), host, known, outer) + str(inner)
+
+
+@lru_cache(maxsize=256)
+def _address(scheme: str, host: str, server: tuple[Any, ...] | None, path: str) -> str:
+    headers = [(b"host", host.encode("latin-1"))]
+    scope = {"type": "http", "scheme": scheme, "server": server, "path": path, "headers": headers}
+    return str(Request({**scope, "app_root_path": path}).base_url).rstrip("/")
 
 
 def respond(

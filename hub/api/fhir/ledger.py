@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,6 +21,10 @@ from hub.ward.model import Identifier
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+_Row = tuple[int, str | None, bytes]
+_TOGETHER = 200
+"""Accesses that are written at once, at most."""
 
 LAYOUT = 2
 _SCHEMA = """
@@ -69,6 +74,10 @@ class Ledger:
         self.path = path
         self._db: sqlite3.Connection
         self._worker: ThreadPoolExecutor | None = None
+        self._noted: list[tuple[_Row, asyncio.Future[None]]] = []
+        """Accesses that the worker doesn't have yet, and who waits for each."""
+        self._all_kept = asyncio.Event()
+        self._all_kept.set()
 
     async def start(self) -> None:
         """Open the file, or lay it out. Raises LedgerUnavailable."""
@@ -84,20 +93,45 @@ class Ledger:
         """Finish what is under way and close."""
         if self._worker is not None:
             worker, self._worker = self._worker, None
+            await self._all_kept.wait()
             await asyncio.get_running_loop().run_in_executor(worker, self._db.close)
             worker.shutdown()
 
     # Accesses.
 
     async def record(self, access: Access) -> None:
-        """Keep an access; its id is given by the file."""
-        row = (access.time_ns, access.patient, msgpack.encode(access))
+        """Keep an access; its id is given by the file. What comes while others are written waits for them."""
+        if self._worker is None:
+            raise self._closed()
+        kept = asyncio.get_running_loop().create_future()
+        self._noted.append(((access.time_ns, access.patient, msgpack.encode(access)), kept))
+        if self._all_kept.is_set():
+            self._all_kept.clear()
+            self._hand_over(self._worker)
+        await kept
 
-        def write(db: sqlite3.Connection) -> None:
-            with db:
-                db.execute("INSERT INTO access (time_ns, patient, access) VALUES (?, ?, ?)", row)
+    def _hand_over(self, worker: ThreadPoolExecutor) -> None:
+        """Give the worker what is noted, without what `run_in_executor` costs: EHRs ask often."""
+        noted, self._noted = self._noted[:_TOGETHER], self._noted[_TOGETHER:]
+        worker.submit(self._keep, worker, noted, asyncio.get_running_loop())
 
-        await self._do(write)
+    def _kept(
+        self,
+        worker: ThreadPoolExecutor,
+        noted: Sequence[tuple[_Row, asyncio.Future[None]]],
+        failure: Exception | None,
+    ) -> None:
+        for _, kept in noted:
+            if kept.done():  # nobody waits any more
+                continue
+            if failure is None:
+                kept.set_result(None)
+            else:
+                kept.set_exception(failure)
+        if self._noted:
+            self._hand_over(worker)
+        else:
+            self._all_kept.set()
 
     async def accesses(
         self,
@@ -291,7 +325,7 @@ class Ledger:
         self, action: Callable[[sqlite3.Connection], T], first: Callable[[], None] | None = None
     ) -> T:
         if self._worker is None:
-            raise LedgerUnavailable(f"the FHIR ledger {self.path} is closed")
+            raise self._closed()
 
         def work() -> T:
             try:
@@ -299,9 +333,35 @@ class Ledger:
                     first()
                 return action(self._db)
             except sqlite3.Error as error:
-                raise LedgerUnavailable(f"the FHIR ledger {self.path}: {error}") from error
+                raise self._failed(error) from error
 
         return await asyncio.get_running_loop().run_in_executor(self._worker, work)
+
+    def _keep(
+        self,
+        worker: ThreadPoolExecutor,
+        noted: Sequence[tuple[_Row, asyncio.Future[None]]],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        """Keep accesses: all of them or none. One statement, since each takes the GIL from the event loop."""
+        failure: Exception | None = None
+        try:
+            self._db.isolation_level = None  # a transaction by itself, without BEGIN and COMMIT
+            try:
+                self._db.execute(_insert(len(noted)), [value for row, _ in noted for value in row])
+            finally:
+                self._db.isolation_level = "DEFERRED"
+        except sqlite3.Error as error:
+            failure = self._failed(error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is raised where it is waited for
+            failure = error
+        loop.call_soon_threadsafe(self._kept, worker, noted, failure)
+
+    def _closed(self) -> LedgerUnavailable:
+        return LedgerUnavailable(f"the FHIR ledger {self.path} is closed")
+
+    def _failed(self, error: sqlite3.Error) -> LedgerUnavailable:
+        return LedgerUnavailable(f"the FHIR ledger {self.path}: {error}")
 
     def _open(self) -> None:
         self._db = sqlite3.connect(self.path, check_same_thread=False)
@@ -317,6 +377,11 @@ class Ledger:
             raise LedgerUnavailable(
                 f"{self.path} has layout {layout}, this hub knows {LAYOUT}: use the version that wrote it"
             )
+
+
+@cache
+def _insert(rows: int) -> str:
+    return "INSERT INTO access (time_ns, patient, access) VALUES " + ", ".join(["(?, ?, ?)"] * rows)  # noqa: S608 - constants
 
 
 def _access(number: int, content: bytes) -> Access:

@@ -17,7 +17,7 @@ from hub.device import Latest
 from hub.fhir.bundle import Entry
 from hub.fhir.codes import GROUPS
 from hub.fhir.ids import channel_key, observation_id, parse_observation_id
-from hub.fhir.observation import groups_in, observation
+from hub.fhir.observation import groups_by_name, groups_in, observation, rendered
 from hub.fhir.waveform import WAVEFORMS, waveform
 from hub.model import Reading, Waveform
 
@@ -113,12 +113,10 @@ def _entries(item: Item, span: Span, selection: Selection) -> Iterator[tuple[str
             own = observation_id(item.site, item.device, WAVEFORMS, item.time_ns, group.name)
             yield group.name, Entry("Observation", own, waveform(item, span.attribution))
         return
-    for group in sorted(groups_in(item), key=lambda group: group.name):
-        if selection.takes(item, span, group):
-            yield (
-                group.name,
-                Entry("Observation", _id(item, group.name), observation(item, group, span.attribution)),
-            )
+    meant = [group for group in groups_by_name(item) if selection.takes(item, span, group)]
+    contents = rendered(item, meant, span.attribution)
+    for group, (own, content) in zip(meant, contents, strict=True):
+        yield group.name, Entry("Observation", own, content)
 
 
 async def count(services: FhirServices, selection: Selection) -> int:
@@ -164,11 +162,8 @@ async def last(services: FhirServices, query: Query) -> tuple[list[Found], Selec
             for reading in await _newest(services, span, selection, possible) if possible else ():
                 for group in groups_in(reading):
                     if wanted.get(group.name, 0) and selection.takes(reading, span, group):
-                        entry = Entry(
-                            "Observation",
-                            _id(reading, group.name),
-                            observation(reading, group, span.attribution),
-                        )
+                        own, content = next(rendered(reading, (group,), span.attribution))
+                        entry = Entry("Observation", own, content)
                         position = (*key_of(reading, "newest"), group.name)
                         found.setdefault(group.name, []).append(Found(entry, position, span))
                         wanted[group.name] -= 1
@@ -250,7 +245,3 @@ def _by_device(spans: Sequence[Span]) -> list[list[Span]]:
     for span in sorted(spans, key=lambda span: -span.end_ns):
         devices.setdefault((span.site, span.device), []).append(span)
     return list(devices.values())
-
-
-def _id(reading: Reading, group: str) -> str:
-    return observation_id(reading.site, reading.device, reading.channel, reading.time_ns, group)

@@ -4,9 +4,10 @@ import hashlib
 import hmac
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
-from urllib.parse import urlencode
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Final, TypeVar, cast
+from urllib.parse import parse_qsl, urlencode
 
 from msgspec import Struct, msgpack
 from starlette.requests import Request
@@ -14,6 +15,8 @@ from starlette.requests import Request
 from hub.api.fhir.errors import FhirError, wrong
 from hub.fhir.times import span
 from hub.fhir.validate import Issue
+
+T = TypeVar("T")
 
 MOST: Final = 1_000
 """Resources on one page at most."""
@@ -34,6 +37,8 @@ CONTROLS: Final = frozenset(
 )
 _PREFIXED: Final = re.compile(r"(eq|ne|gt|lt|ge|le|sa|eb|ap)?(.*)", re.DOTALL)
 _SPLIT: Final = re.compile(r"(?<!\\),")
+_KEPT: Final = 512
+"""Queries that are remembered, each of at most so many bytes."""
 
 
 class Prefixed(Struct, frozen=True):
@@ -60,11 +65,21 @@ class Query:
     """The parameters of one search."""
 
     def __init__(self, items: Iterable[tuple[str, str]], *, lenient: bool = False) -> None:
-        self.items = [(name, value) for name, value in items if name not in ("_format", "_pretty")]
+        given = list(items)
+        self.format = dict(given).get("_format")
+        """What the answer is to be written as; of several the last."""
+        self.items = [(name, value) for name, value in given if name not in ("_format", "_pretty")]
         self._values: dict[str, list[str]] = {}
         for name, value in self.items:
             self._values.setdefault(name, []).append(value)
         self._lenient = lenient
+        self._found: dict[Callable[[Query], object], object] = {}
+
+    def once(self, find: Callable[["Query"], T]) -> T:
+        """Return what a function finds in this query: it is called once, and must depend on nothing else."""
+        if find not in self._found:
+            self._found[find] = find(self)
+        return cast("T", self._found[find])
 
     def known(self, names: Iterable[str]) -> None:
         """Refuse every parameter that isn't one of these; where the client is lenient it is left out."""
@@ -193,12 +208,32 @@ def of_request(request: Request, form: Iterable[tuple[str, str]] = ()) -> Query:
     return Query([*request.query_params.multi_items(), *form], lenient=lenient)
 
 
-def link(base: str, path: str, items: Sequence[tuple[str, str]], cursor: str | None = None) -> str:
+def repeated(request: Request) -> Query:
+    """Return the query of a request that is asked again and again: as `of_request`, and the same one again.
+
+    What such a query says must be no person's name: it is remembered.
+    """
+    text: bytes = request.scope["query_string"]
+    if len(text) > _KEPT or "prefer" in request.headers:
+        return of_request(request)
+    return _parsed(text)
+
+
+@lru_cache(maxsize=_KEPT)
+def _parsed(text: bytes) -> Query:
+    return Query(parse_qsl(text.decode("latin-1"), keep_blank_values=True))
+
+
+def link(base: str, path: str, query: Query, cursor: str | None = None) -> str:
     """Return the URL of a page."""
-    kept = [item for item in items if item[0] != "_cursor"]
+    text = query.once(_without_cursor)
     if cursor is not None:
-        kept.append(("_cursor", cursor))
-    return f"{base}/{path}" + (f"?{urlencode(kept)}" if kept else "")
+        text += ("&" if text else "") + urlencode([("_cursor", cursor)])
+    return f"{base}/{path}" + (f"?{text}" if text else "")
+
+
+def _without_cursor(query: Query) -> str:
+    return urlencode([item for item in query.items if item[0] != "_cursor"])
 
 
 def seal(key: bytes, position: Sequence[Any]) -> str:

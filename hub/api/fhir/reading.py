@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter, Depends
-from msgspec import json
+from msgspec import Struct, json
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -14,9 +14,10 @@ from hub.api.fhir.errors import wrong
 from hub.api.fhir.http import base_of, documented, read_answer, respond, wants_json
 from hub.api.fhir.kinds import KINDS, Kind
 from hub.api.fhir.observations import Found
-from hub.api.fhir.query import Query, link, of_request, seal, unseal
+from hub.api.fhir.query import Query, link, of_request, repeated, seal, unseal
 from hub.api.fhir.selection import PARAMETERS_OF_SEARCH, Selection, select
 from hub.api.fhir.services import Fhir, FhirServices
+from hub.api.fhir.walk import Direction
 from hub.fhir.bundle import Entry, searchset
 from hub.fhir.codes import GROUPS
 from hub.fhir.resource import Resource, encode
@@ -62,11 +63,11 @@ _EVERYTHING = ("start", "end", "_count", "_cursor")
 async def lastn(request: Request, fhir: Fhir, who: Known) -> Response:
     """The newest Observations of a subject, at most `max` of each code, grouped by code, newest first."""
     allow(who, "Observation", "s")
-    query = of_request(request)
+    query = repeated(request)
     query.known(_LASTN)
     found, selection = await observations.last(fhir, query)
     _note(request, selection)
-    links = [("self", link(base_of(request), "Observation/$lastn", query.items))]
+    links = [("self", link(base_of(request), "Observation/$lastn", query))]
     return respond(searchset(base_of(request), [one.entry for one in found], links, len(found)))
 
 
@@ -79,7 +80,7 @@ async def lastn(request: Request, fhir: Fhir, who: Known) -> Response:
 )
 async def search_observations(request: Request, fhir: Fhir, who: Known) -> Response:
     """Observations of patients and devices, the newest first."""
-    return await _observations(request, fhir, who, of_request(request))
+    return await _observations(request, fhir, who, repeated(request))
 
 
 @observing.post(
@@ -179,15 +180,14 @@ async def _form(request: Request) -> list[tuple[str, str]]:
 
 async def _observations(request: Request, fhir: FhirServices, who: Caller, query: Query) -> Response:
     allow(who, "Observation", "s")
-    query.known(PARAMETERS_OF_SEARCH)
-    ids = [text for texts in query.every("_id") for text in texts]
+    ids = query.once(_ids)
     if ids:
         found = [Entry("Observation", text, (await observations.read(fhir, text))[0]) for text in ids]
-        links = [("self", link(base_of(request), "Observation", query.items))]
+        links = [("self", link(base_of(request), "Observation", query))]
         return respond(searchset(base_of(request), found, links, len(found)))
     selection = await select(fhir, query)
     _note(request, selection)
-    if scores.asked(query):
+    if query.once(scores.asked):
         return await _scores(request, fhir, query, selection)
     return await _page(request, fhir, query, selection, "Observation")
 
@@ -200,22 +200,49 @@ async def _page(
     path: str,
     head: Sequence[Entry] = (),
 ) -> Response:
-    base, count = base_of(request), query.count
-    links = [("self", link(base, path, query.items, query.one("_cursor")))]
-    if query.counts_only:
+    base = base_of(request)
+    if query.once(_counts_only):
+        links = [("self", link(base, path, query, query.one("_cursor")))]
         return respond(searchset(base, [], links, await observations.count(fhir, selection)))
-    direction = observations.direction_of(query)
-    cursor = query.one("_cursor")
-    after = None if cursor is None else unseal(fhir.key, cursor)
+    asked = query.once(_paging)
+    links = [("self", link(base, path, query, asked.cursor))]
+    after = None if asked.cursor is None else unseal(fhir.key, asked.cursor)
     page: list[Found] = []
-    async for one in observations.find(fhir, selection, direction, expected=count, after=after):
-        if len(page) == count:
-            links.append(("next", link(base, path, query.items, seal(fhir.key, page[-1].position))))
+    async for one in observations.find(fhir, selection, asked.direction, expected=asked.count, after=after):
+        if len(page) == asked.count:
+            links.append(("next", link(base, path, query, seal(fhir.key, page[-1].position))))
             break
         page.append(one)
-    total = await observations.count(fhir, selection) if query.one("_total") == "accurate" else None
-    included = await _included(fhir, request.state.caller, query, page)
+    total = await observations.count(fhir, selection) if asked.with_total else None
+    included = await _included(fhir, request.state.caller, asked.included, page) if asked.included else []
     return respond(searchset(base, [*head, *(one.entry for one in page), *included], links, total))
+
+
+class _Paging(Struct, frozen=True):
+    count: int
+    cursor: str | None
+    direction: Direction
+    with_total: bool
+    included: frozenset[str]
+
+
+def _ids(query: Query) -> list[str]:
+    query.known(PARAMETERS_OF_SEARCH)
+    return [text for texts in query.every("_id") for text in texts]
+
+
+def _counts_only(query: Query) -> bool:
+    return query.counts_only
+
+
+def _paging(query: Query) -> _Paging:
+    return _Paging(
+        query.count,
+        query.one("_cursor"),
+        observations.direction_of(query),
+        query.one("_total") == "accurate",
+        frozenset(text for texts in query.every("_include") for text in texts),
+    )
 
 
 async def _scores(request: Request, fhir: FhirServices, query: Query, selection: Selection) -> Response:
@@ -225,19 +252,20 @@ async def _scores(request: Request, fhir: FhirServices, query: Query, selection:
         found.reverse()
     cursor = query.one("_cursor")
     start = 0 if cursor is None else int(unseal(fhir.key, cursor)[0])
-    links = [("self", link(base_of(request), "Observation", query.items, cursor))]
+    links = [("self", link(base_of(request), "Observation", query, cursor))]
     if query.counts_only:
         return respond(searchset(base_of(request), [], links, len(found)))
     page = found[start : start + query.count]
     if start + len(page) < len(found):
         after = seal(fhir.key, [start + len(page)])
-        links.append(("next", link(base_of(request), "Observation", query.items, after)))
+        links.append(("next", link(base_of(request), "Observation", query, after)))
     entries = [Entry("Observation", one["id"], encode(one)) for one in page]
     return respond(searchset(base_of(request), entries, links, len(found)))
 
 
-async def _included(fhir: FhirServices, caller: Caller, query: Query, page: Sequence[Found]) -> list[Entry]:
-    wanted = {text for texts in query.every("_include") for text in texts}
+async def _included(
+    fhir: FhirServices, caller: Caller, wanted: frozenset[str], page: Sequence[Found]
+) -> list[Entry]:
     unknown = wanted - set(INCLUDES)
     if unknown:
         raise wrong("not-supported", f"expected one of {', '.join(INCLUDES)}", "_include")
@@ -277,7 +305,7 @@ async def _resources(request: Request, fhir: FhirServices, who: Caller, kind: Ki
     found = await kinds.search(fhir, kind, query)
     base = base_of(request)
     cursor = query.one("_cursor")
-    links = [("self", link(base, kind.name, query.items, cursor))]
+    links = [("self", link(base, kind.name, query, cursor))]
     if query.counts_only:
         return respond(searchset(base, [], links, len(found)))
     total = len(found)
@@ -288,7 +316,7 @@ async def _resources(request: Request, fhir: FhirServices, who: Caller, kind: Ki
         found = [one for one in found if (position(one) < after if descending else position(one) > after)]
     page = found[: query.count]
     if len(found) > len(page):
-        links.append(("next", link(base, kind.name, query.items, seal(fhir.key, position(page[-1])))))
+        links.append(("next", link(base, kind.name, query, seal(fhir.key, position(page[-1])))))
     entries = [Entry(kind.name, one["id"], encode(one)) for one in page]
     return respond(
         searchset(base, [*entries, *await _references(fhir, who, kind, query, page)], links, total)

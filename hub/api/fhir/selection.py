@@ -60,7 +60,9 @@ class Selection(Struct, frozen=True):
 
     def takes(self, reading: Reading, span: Span, group: Group) -> bool:
         """Tell whether one Observation is meant."""
-        return self.possible(span, group.name) and all(test(reading, span, group) for test in self.tests)
+        return self.possible(span, group.name) and (
+            not self.tests or all(test(reading, span, group) for test in self.tests)
+        )
 
     def possible(self, span: Span, name: str) -> bool:
         """Tell whether a group can have an Observation that is meant, in a span."""
@@ -81,15 +83,37 @@ class Selection(Struct, frozen=True):
         return tuple(member for group in self.groups.values() for member in group.members)
 
 
-async def select(services: FhirServices, query: Query) -> Selection:
-    """Work out what a search means."""
+class _Meaning(Struct, frozen=True):
+    """What a query means by itself: whoever it is asked by, and whenever."""
+
+    start_ns: int
+    end_ns: int
+    groups: dict[str, Group]
+    """Those without waveforms."""
+    tests: list[Test]
+    patients: list[str] | None
+    """Ids as they were asked for; None where the search names none."""
+    asked_by: str
+    """The parameter that names the patients."""
+    subjects: set[str] | None
+    encounters: list[list[str]]
+    """One of each list."""
+    devices: set[str] | None
+    """Ids of Devices that are named, as subject or otherwise; None where none is."""
+    waveforms: list[str]
+    by_code: bool
+    narrowed: bool
+    by_category: bool
+    nothing: bool
+    """Whether no Observation can be meant."""
+
+
+def _meaning(query: Query) -> _Meaning:
     start_ns, end_ns = query.within("date")
     received = query.within("_lastUpdated")
     if received != (0, 2**62):
         # A determination time is at most 30 days before its receipt and one after it: else receipt counts.
         start_ns, end_ns = max(start_ns, received[0] - 31 * _DAY_NS), min(end_ns, received[1] + 2 * _DAY_NS)
-    # No reading is from further ahead than clocks are trusted.
-    end_ns = min(end_ns, services.now_ns() + _DAY_NS)
     groups = _groups(query)
     tests: list[Test] = []
     if received != (0, 2**62):
@@ -99,40 +123,66 @@ async def select(services: FhirServices, query: Query) -> Selection:
     patients, subjects = _subjects(query)
     if patients is not None:
         groups = {name: group for name, group in groups.items() if group.of_patient}
-        asked_by = "patient" if query.every("patient") else "subject"
-        found = [await directory.patient(services.registry, text, asked_by) for text in sorted(patients)]
-        who = tuple(one.id for one in found)
-        spans = [span for one in who for span in await services.whose.of_patient(one, start_ns, end_ns)]
-    else:
-        who = ()
-        spans = await _spans(services, query, (start_ns, end_ns), subjects)
-    for choices in query.references("encounter", "Encounter"):
-        wanted = {text for _, text in choices}
-        spans = [span for span in spans if span.attribution.encounter in wanted]
-    tests += _device_tests(query)
+    encounters = [[text for _, text in choices] for choices in query.references("encounter", "Encounter")]
+    devices = subjects
+    if patients is None and subjects is None and not encounters:
+        devices = _named_devices(query)
+    if devices is None or subjects is not None or not _by_device_alone(query):
+        tests += _device_tests(query)
     tests += [_quantity_test(texts) for texts in query.every("value-quantity")]
-    if any(not any(one.takes(None, "final") for one in choices) for choices in query.tokens("status")):
-        spans = []
-    by_code = query.tokens("code") or query.tokens("combo-code")
+    final = all(any(one.takes(None, "final") for one in choices) for choices in query.tokens("status"))
     waves = [
         name for group in groups.values() for name in group.members if PARAMETERS[name].kind == "waveform"
     ]
     numeric = {
         name: group for name, group in groups.items() if PARAMETERS[group.members[0]].kind != "waveform"
     }
-    narrowed = len(numeric) < sum(PARAMETERS[one.members[0]].kind != "waveform" for one in GROUPS.values())
-    if start_ns >= end_ns:
+    return _Meaning(
+        start_ns,
+        end_ns,
+        numeric,
+        tests,
+        None if patients is None else sorted(patients),
+        "patient" if query.every("patient") else "subject",
+        subjects,
+        encounters,
+        devices,
+        waves,
+        by_code=bool(query.tokens("code") or query.tokens("combo-code")),
+        narrowed=len(numeric) < sum(PARAMETERS[one.members[0]].kind != "waveform" for one in GROUPS.values()),
+        by_category=bool(query.tokens("category")),
+        nothing=not final,
+    )
+
+
+async def select(services: FhirServices, query: Query) -> Selection:
+    """Work out what a search means."""
+    meant = query.once(_meaning)
+    # No reading is from further ahead than clocks are trusted.
+    start_ns, end_ns = meant.start_ns, min(meant.end_ns, services.now_ns() + _DAY_NS)
+    who: tuple[str, ...] = ()
+    if meant.patients is not None:
+        found = [await directory.patient(services.registry, one, meant.asked_by) for one in meant.patients]
+        who = tuple(one.id for one in found)
+        spans = [span for one in who for span in await services.whose.of_patient(one, start_ns, end_ns)]
+    elif meant.encounters and meant.subjects is None:
+        spans = await _of_encounters(services, meant.encounters, start_ns, end_ns)
+    else:
+        spans = await _of_devices(services, meant.devices, start_ns, end_ns)
+    for choices in meant.encounters:
+        spans = [span for span in spans if span.attribution.encounter in choices]
+    if meant.nothing or start_ns >= end_ns:
         spans = []
-    elif not (by_code and waves):
+    elif not (meant.by_code and meant.waveforms):
         spans = await _parted(services, spans)
     return Selection(
         spans=spans,
-        groups=numeric,
-        tests=tests,
-        waveforms=waves if by_code else [],
-        of_some=narrowed,
-        of_devices=subjects is not None,
-        by_category=bool(query.tokens("category")),
+        groups=meant.groups,
+        tests=meant.tests,
+        waveforms=meant.waveforms if meant.by_code else [],
+        of_some=meant.narrowed,
+        of_devices=meant.subjects is not None,
+        by_category=meant.by_category,
         patients=who,
     )
 
@@ -196,14 +246,10 @@ def _any(choices: Iterable[TokenText], codings: Iterable[tuple[str | None, str |
     return any(choice.takes(system, code) for choice in choices for system, code in found)
 
 
-async def _spans(
-    services: FhirServices, query: Query, within: tuple[int, int], subjects: set[str] | None
+async def _of_devices(
+    services: FhirServices, named: set[str] | None, start_ns: int, end_ns: int
 ) -> list[Span]:
-    """Return the spans that a search is about which names no patient."""
-    start_ns, end_ns = within
-    if subjects is None and query.every("encounter"):
-        return await _of_encounters(services, query, start_ns, end_ns)
-    named = subjects if subjects is not None else _named_devices(query)
+    """Return the spans of devices, by Device id; of every device where none is named."""
     if named is None:
         entries = await services.registry.devices()
         if len(entries) > FEWEST:
@@ -240,9 +286,11 @@ def _subjects(query: Query) -> tuple[set[str] | None, set[str] | None]:
     return patients, devices
 
 
-async def _of_encounters(services: FhirServices, query: Query, start_ns: int, end_ns: int) -> list[Span]:
+async def _of_encounters(
+    services: FhirServices, named: Iterable[Iterable[str]], start_ns: int, end_ns: int
+) -> list[Span]:
     found: list[Span] = []
-    for text in sorted({one for choices in query.references("encounter", "Encounter") for _, one in choices}):
+    for text in sorted({one for choices in named for one in choices}):
         chain = await directory.encounter(services.registry, text, "encounter")
         begin_ns = max(start_ns, chain.start_ns)
         until_ns = end_ns if chain.end_ns is None else min(end_ns, chain.end_ns)
@@ -266,6 +314,11 @@ def _named_devices(query: Query) -> set[str] | None:
                 raise wrong("not-supported", "this id is too long to search by: give the Device", "device")
         named = found if named is None else named & found
     return named
+
+
+def _by_device_alone(query: Query) -> bool:
+    choices = query.references("device", "DeviceMetric", "Device")
+    return all(kind == "Device" for one in choices for kind, _ in one)
 
 
 def _device_tests(query: Query) -> list[Test]:

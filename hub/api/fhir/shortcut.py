@@ -18,9 +18,11 @@ from starlette.types import Receive, Scope, Send
 from hub.api.fhir import reading
 from hub.api.fhir.access import Caller, audited, authenticated
 from hub.api.fhir.errors import answer_to, internal
-from hub.api.fhir.http import GZIP_FROM, GZIP_LEVEL, wants_json
+from hub.api.fhir.http import GZIP_FROM, GZIP_LEVEL, expect_json
+from hub.api.fhir.query import repeated
 from hub.api.fhir.services import FhirServices
 from hub.api.headers import SECURITY_HEADERS
+from hub.api.protocol import whole_answer
 
 Handler = Callable[[Request, FhirServices, Caller], Awaitable[Response]]
 
@@ -45,7 +47,7 @@ class Shortcut:
         self._app = app
         self._prefix = prefix
         self._handlers = {
-            prefix + path: audited(_checked(handler), interaction)
+            prefix + path: audited(_checked(handler), interaction, path.removeprefix("/"))
             for path, (interaction, handler) in _HANDLERS.items()
         }
 
@@ -74,9 +76,9 @@ class Shortcut:
 
 def _checked(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
     async def check(request: Request) -> Response:
-        await wants_json(request)
+        expect_json(repeated(request).format, request.headers.get("accept", "*/*"))
         services: FhirServices = request.app.state.fhir
-        return await handler(request, services, await authenticated(request, services))
+        return await handler(request, services, authenticated(request, services))
 
     return check
 
@@ -91,6 +93,10 @@ async def _send(request: Request, response: Response, send: Send) -> None:
             headers += [(b"content-encoding", b"gzip"), (b"content-length", str(len(body)).encode())]
     given = {name for name, _ in headers}
     headers += [one for one in _SECURITY_HEADERS if one[0] not in given]
+    whole = whole_answer(request.scope)
+    if whole is not None:
+        await whole(response.status_code, headers, body)
+        return
     await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 

@@ -95,11 +95,15 @@ class _Source(ABC):
     def _keep(self, found: Sequence[Item]) -> None:
         start = self._start
         kept = [one for one in found if start is None or key_of(one, self._direction) >= start]
-        self._ready = sorted(kept, key=lambda one: key_of(one, self._direction), reverse=True)
+        kept.reverse()
+        # They are in order of time already; what is of one time isn't in any.
+        if len({one.time_ns for one in kept}) < len(kept):
+            kept.sort(key=lambda one: key_of(one, self._direction), reverse=True)
+        self._ready = kept
 
     @abstractmethod
     async def _read(self) -> Sequence[Item]:
-        """Read the next piece, and note where the one after it begins."""
+        """Read the next piece, in order of time, and note where the one after it begins."""
 
 
 class _Readings(_Source):
@@ -160,4 +164,4 @@ class _Waves(_Source):
         # Four times as far where nothing was: a stay without waveforms takes few looks.
         self._length_ns = _MINUTE_NS if found else self._length_ns * 4
         self._over = self._low_ns >= self._high_ns
-        return found
+        return found if self._direction == "oldest" else found[::-1]
