@@ -4,13 +4,11 @@ from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Final
 
-from starlette.types import Scope
-from uvicorn._types import ASGI3Application
+from starlette.types import Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 Answer = Callable[[int, Iterable[tuple[bytes, bytes]], bytes], Awaitable[None]]
 """Takes status, headers (with content-length) and body of an answer; the headers must be the hub's own."""
-_ANSWER: Final = "hub.answer"
 
 MOST_HEAD_BYTES: Final = 64 * 1024
 """Of a request's line and headers, or of what follows a body in chunks, and what one read brings beyond it.
@@ -33,11 +31,6 @@ class Protocol(HttpToolsProtocol):
         self._unfinished_bytes += len(data)
         super().data_received(data)
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        """Take up a request, and offer `whole_answer`."""
-        cycle.scope["extensions"] = {_ANSWER: {"send": partial(_answer, cycle)}}
-        super()._start_asgi_task(cycle, app)
-
     def on_message_begin(self) -> None:
         """Take a request's beginning."""
         self._unfinished_bytes = 0
@@ -54,13 +47,13 @@ class Protocol(HttpToolsProtocol):
         super().on_body(body)
 
 
-def whole_answer(scope: Scope) -> Answer | None:
-    """Return how a request may be answered in one piece; None where the server has no such way.
+def whole_answer(send: Send) -> Answer | None:
+    """Return how a request may be answered in one piece; None where `send` is not the server's own.
 
     ASGI has two messages for an answer, and each would be a system call that wakes whoever reads.
     """
-    found: Answer | None = scope.get("extensions", {}).get(_ANSWER, {}).get("send")
-    return found
+    cycle = getattr(send, "__self__", None)
+    return partial(_answer, cycle) if isinstance(cycle, RequestResponseCycle) else None
 
 
 async def _answer(

@@ -9,6 +9,7 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
+from hub.api import protocol
 from hub.api.fhir.shortcut import Shortcut
 from hub.api.protocol import Protocol
 from hub.stores.store import StoreUnavailable
@@ -127,7 +128,15 @@ async def test_who_comes_without_a_token_or_with_a_body_goes_through_the_framewo
     assert taken == []
 
 
-async def test_over_a_connection_it_is_the_same(hub):
+async def test_over_a_connection_it_is_the_same_in_one_piece(hub, monkeypatch):
+    pieces: list[int] = []
+    answer_whole = protocol._answer
+
+    async def noted(cycle, status, headers, body):
+        pieces.append(status)
+        await answer_whole(cycle, status, headers, body)
+
+    monkeypatch.setattr(protocol, "_answer", noted)
     secret = await hub.tokens.create("ehr", "nurse")
     config = uvicorn.Config(hub.api, http=Protocol, lifespan="off", log_config=None, server_header=False)
     server = uvicorn.Server(config)
@@ -144,6 +153,7 @@ async def test_over_a_connection_it_is_the_same(hub):
                 assert sorted(found) == sorted(other.headers.multi_items())
         server.should_exit = True
         await task
+    assert pieces == [200, 404, 400]
 
 
 async def test_a_question_that_was_asked_before_is_answered_anew(hub):

@@ -93,7 +93,7 @@ async def _send(request: Request, response: Response, send: Send) -> None:
             headers += [(b"content-encoding", b"gzip"), (b"content-length", str(len(body)).encode())]
     given = {name for name, _ in headers}
     headers += [one for one in _SECURITY_HEADERS if one[0] not in given]
-    whole = whole_answer(request.scope)
+    whole = whole_answer(send)
     if whole is not None:
         await whole(response.status_code, headers, body)
         return
