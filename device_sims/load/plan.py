@@ -5,6 +5,7 @@ how a reconnect can send it again and how the reckoning knows what the hub must 
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from device_sims.errors import InputError
 from device_sims.target import Target, parse_target
 from hub.mqtt.packets import publish
 
-TICK_MS = 5
+TICK_MS = 10
 """The schedule's grain. A message's time is the end of the tick it is due in."""
+TICK_S = TICK_MS / 1000
 FIRST_SEQ = 1_000_000
 """Of the schedule; the rubbish that a fault sends has numbers below."""
 LAST_ROUND = 8_999_999
@@ -135,7 +137,7 @@ class LoadPlan:
         """Messages a second of all devices."""
         return self.devices * self.rate_hz
 
-    @property
+    @cached_property
     def ticks_per_message(self) -> float:
         """Ticks between two messages of the whole test."""
         return 1000 / TICK_MS / self.target_rate
@@ -222,6 +224,11 @@ class LoadPlan:
             raise AssertionError("variants differ in length")
         return tails
 
+    def middle(self, n: int, time_ms: int) -> bytes:
+        """Render what is between head and tail, the same for all messages of round `n` at one time."""
+        packet_id = ID_BYTES[n % PACKET_IDS] if self.qos else b""
+        return packet_id + b'{"time":%013d,"seq":%d' % (time_ms, FIRST_SEQ + n)
+
     def _tail(self, values: dict[str, float]) -> bytes:
         steps = {name: by for name, _, by in _PARAMETERS}
         shown = (
@@ -231,21 +238,14 @@ class LoadPlan:
         return (',"values":{' + ",".join(shown) + "}}").encode()
 
 
-class Template:
-    """What stays of one device's messages: each is this, an id, a time, a number and a tail."""
-
-    __slots__ = ("again", "head")
-
-    def __init__(self, plan: LoadPlan, j: int, tails: list[bytes]) -> None:
-        rest = time_part(0) + b"%d" % FIRST_SEQ + tails[0]
-        topic = f"wards/v1/{plan.site}/{plan.area}/{plan.device_name(j)}/observations"
-        packet = publish(topic, rest, qos=plan.qos, packet_id=1 if plan.qos else 0)
-        self.head = packet[: len(packet) - len(rest) - (2 if plan.qos else 0)]
-        """Up to the packet id."""
-        self.again = bytes((packet[0] | 8,)) + self.head[1:]
-        """The same, marked as a duplicate."""
+def head_of(plan: LoadPlan, j: int, tails: list[bytes]) -> bytes:
+    """Render what all messages of device `j` begin with, up to the packet id."""
+    rest = plan.middle(0, 0) + tails[0]
+    topic = f"wards/v1/{plan.site}/{plan.area}/{plan.device_name(j)}/observations"
+    packet = publish(topic, rest[2:] if plan.qos else rest, qos=plan.qos, packet_id=1 if plan.qos else 0)
+    return packet[: len(packet) - len(rest)]
 
 
-def time_part(time_ms: int) -> bytes:
-    """Render the beginning of a payload, up to the number: the same for all messages of one tick."""
-    return b'{"time":%013d,"seq":' % time_ms
+def marked_as_duplicate(head: bytes) -> bytes:
+    """Return the head of a message that is sent once more."""
+    return bytes((head[0] | 8,)) + head[1:]

@@ -18,13 +18,13 @@ import uvloop
 from device_sims.client import connect_packet
 from device_sims.devices.device import Publication
 from device_sims.load.connection import Connection, Ledger
-from device_sims.load.plan import BIRTH_ID, TICK_MS, LoadPlan, time_part
+from device_sims.load.link import Switchboard, dial
+from device_sims.load.plan import BIRTH_ID, TICK_MS, TICK_S, LoadPlan
 from device_sims.target import Target
 from hub.mqtt.packets import publish
 
 log = logging.getLogger(__name__)
 
-_TICK_S = TICK_MS / 1000
 _AT_ONCE = 2000
 """Messages sent before what has come is looked at again."""
 _PENDING = 200
@@ -54,6 +54,7 @@ class Worker:
         self._plan = plan
         self._targets = [endpoint.target() for endpoint in plan.endpoints]
         self.ledger = Ledger()
+        self._board = Switchboard()
         tails = plan.tails()
         self.connections = [self._connection(j, tails) for j in plan.devices_of(number)]
         self._pending = asyncio.Semaphore(_PENDING)
@@ -108,7 +109,7 @@ class Worker:
         each = max(last - begun, 0.0) / max(len(self.connections), 1)
         for count, connection in enumerate(self.connections):
             ahead = begun + count * each - perf_counter()
-            if ahead > _TICK_S:
+            if ahead > TICK_S:
                 await asyncio.sleep(ahead)
             connection.announce()
 
@@ -157,7 +158,7 @@ class Worker:
         for connection in self._chosen(share):
             if connection.up:
                 connection.meant = True
-                connection.abort()
+                connection.cut()
                 self._keep_up(connection, away_s)
 
     def silence(self, share: float, silent: bool) -> None:
@@ -192,7 +193,7 @@ class Worker:
         hello = connect_packet(self._target_of(j), f"sim-{plan.device_name(j)}", will, plan.keepalive_s)
         said = f'{{"state":"online","interval":{round(1 / plan.rate_hz, 6)}}}'.encode()
         birth = publish(topic, said, qos=1, packet_id=BIRTH_ID, retain=True) if plan.births else b""
-        return Connection(plan, j, hello, birth, tails, self.ledger, self._went_down)
+        return Connection(plan, j, hello, birth, tails, self.ledger, self._board, self._went_down)
 
     def _target_of(self, j: int) -> Target:
         return self._targets[self._plan.endpoint_of(j)]
@@ -225,47 +226,33 @@ class Worker:
         target = self._target_of(connection.j)
         sources = self._plan.sources
         # Sources begin at 127.0.0.2 so that the other programs of this machine keep 127.0.0.1 to themselves.
-        source = (f"127.0.0.{2 + connection.j % sources}", 0) if sources > 1 else None
+        source = f"127.0.0.{2 + connection.j % sources}" if sources > 1 else None
         detour = self._plan.detour_of(connection.j)
         host, port = (target.host, target.port) if detour is None else ("127.0.0.1", detour)
-        # A certificate is still the broker's own, whatever stands before it.
-        named = target.host if target.tls else None
-        loop = asyncio.get_running_loop()
-        connection.ready = loop.create_future()
         async with self._pending:
             try:
                 async with asyncio.timeout(_ANSWER_S):
-                    await loop.create_connection(
-                        lambda: connection,
-                        host,
-                        port,
-                        ssl=target.tls,
-                        server_hostname=named,
-                        local_addr=source,
-                    )
-                    await connection.ready
+                    # A certificate is still the broker's own, whatever stands before it.
+                    sock = await dial(host, port, target.tls, target.host, source)
+                    await connection.open(sock)
             except TimeoutError:
-                connection.abort()
                 return "no answer in time"
             except PermissionError as error:
-                connection.abort()
                 return error.strerror or str(error)
             except ssl.SSLError as error:
                 return f"TLS: {error.reason}"
             except OSError as error:
-                return error.strerror or type(error).__name__
-            finally:
-                connection.ready = None
+                return error.strerror or str(error) or type(error).__name__
         return None
 
     def _tick(self) -> None:
         """Send what is due by now. A late tick sends late, with the times of the schedule."""
         plan, connections, silent = self._plan, self.connections, self._silent
         now = perf_counter()
-        ticks = int((now - self._start) / _TICK_S)
+        ticks = int((now - self._start) / TICK_S)
         n, place, rounds = self._round, self._place, plan.rounds
         budget = _AT_ONCE
-        last, due, said = -1, 0.0, b""
+        last, middle = -1, b""
         per_tick = plan.ticks_per_message
         devices = plan.devices
         count = len(connections)
@@ -274,23 +261,19 @@ class Worker:
             tick = int((n * devices + connection.j) * per_tick) + 1
             if tick > ticks:
                 break
-            if tick != last:
-                last, due, said = (
-                    tick,
-                    self._start + tick * _TICK_S,
-                    time_part(self._start_ms + tick * TICK_MS),
-                )
+            if tick != last or not place:
+                last, middle = tick, plan.middle(n, self._start_ms + tick * TICK_MS)
             if silent and connection.j in silent:
                 connection.hold()
             else:
-                connection.fire(due, said)
+                connection.fire(middle)
             budget -= 1
             place += 1
             if place == count:
                 n, place = n + 1, 0
         self._round, self._place = n, place
         if last >= 0:
-            self._behind_s = max(self._behind_s, now - due - _TICK_S)
+            self._behind_s = max(self._behind_s, now - self._start - (last + 1) * TICK_S)
         loop = asyncio.get_running_loop()
         if n >= rounds:
             self._ended = True
@@ -299,7 +282,7 @@ class Worker:
         elif not budget:
             loop.call_soon(self._tick)
         else:
-            loop.call_later(max(self._start + (ticks + 1) * _TICK_S - perf_counter(), 0), self._tick)
+            loop.call_later(max(self._start + (ticks + 1) * TICK_S - perf_counter(), 0), self._tick)
 
 
 def main(plan: LoadPlan, number: int, pipe: Pipe) -> None:

@@ -1,11 +1,13 @@
 """The load generator against real brokers, checked by an independent client (paho)."""
 
 import asyncio
+import contextlib
 import json
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -239,6 +241,20 @@ def test_qos_0_is_sent_and_nothing_is_awaited(tmp_path: Path) -> None:
     assert result["puback_p99_ms"] is None
 
 
+def test_at_qos_0_nothing_is_sent_again(tmp_path: Path) -> None:
+    with mosquitto(tmp_path, persistence=False) as server:
+        watcher = Watcher(server.port)
+        load = plan(server.port, qos=0)
+        result = run(load, Fault("storm", 0.7)).result
+        watcher.wait_for("/observations", 500)
+        watcher.stop()
+    assert result["published"] == 600
+    assert result["reconnects"] == 0
+    for j in range(40):
+        rounds = observed(watcher, load, j)
+        assert len(rounds) == len(set(rounds))
+
+
 def test_the_command_writes_its_result_and_fails_what_is_not_met(tmp_path: Path) -> None:
     with mosquitto(tmp_path, persistence=False) as server:
         where = ["--brokers", server.url, "--devices", 20, "--duration", 2, "--ramp", 1000]
@@ -300,6 +316,61 @@ def test_enough_open_files_and_ports_are_asked_for() -> None:
     check_limits(plan(1883, devices=100_000, workers=50, sources=5))
     with pytest.raises(InputError, match="--fault"):
         check_limits(plan(1883, devices=10_000_000, workers=50_000), [parse_fault("hole@1+1:0.5")])
+
+
+@contextlib.contextmanager
+def encrypted(directory: Path, *, trusted: Path | None = None) -> Iterator[tuple[Mosquitto, LoadPlan]]:
+    """Run a Mosquitto with TLS; its plan trusts the authority of a file, the broker's own by default."""
+    authority = Authority(directory)
+    cert_file, key_file = authority.sign("localhost")
+    lines = ("allow_anonymous true", f"certfile {cert_file}", f"keyfile {key_file}")
+    with mosquitto(directory, *lines, "max_inflight_messages 0") as server:
+        ca_file = str(trusted or authority.file)
+        endpoint = Endpoint(f"mqtts://localhost:{server.port}", ca_file=ca_file)
+        yield server, replace(plan(1), endpoints=(endpoint,))
+
+
+def test_a_storm_of_reconnects_loses_nothing_under_tls(tmp_path: Path) -> None:
+    with encrypted(tmp_path) as (_, load):
+        outcome = run(load, Fault("storm", 0.4), Fault("drop", 1.0, share=0.5))
+    assert outcome.result["published"] == outcome.result["acknowledged"] == 600
+    assert outcome.result["strange_packets"] == 0
+    assert outcome.refused == {}
+
+
+def test_a_killed_broker_cuts_every_encrypted_connection_and_all_come_back(tmp_path: Path) -> None:
+    with encrypted(tmp_path) as (server, load):
+        restart = threading.Timer(1.8, _kill_and_start, (server,))
+        restart.start()
+        result = run(replace(load, duration_s=3.0)).result
+        restart.join()
+    assert result["reconnects"] == 40
+    assert result["published"] == result["acknowledged"] == 1200
+    assert result["held"] > 0
+
+
+def test_a_broker_that_another_authority_signed_is_told_as_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("device_sims.load.run._CONNECT_PATIENCE_S", 2.0)
+    (tmp_path / "other").mkdir()
+    other = Authority(tmp_path / "other").file
+    with (
+        encrypted(tmp_path, trusted=other) as (_, load),
+        pytest.raises(BrokerError, match="TLS: CERTIFICATE_VERIFY_FAILED"),
+    ):
+        run(load)
+
+
+def test_who_asks_for_tls_where_there_is_none_is_told_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("device_sims.load.run._CONNECT_PATIENCE_S", 2.0)
+    authority = Authority(tmp_path)
+    with mosquitto(tmp_path, persistence=False) as server:
+        endpoint = Endpoint(f"mqtts://localhost:{server.port}", ca_file=str(authority.file))
+        with pytest.raises(BrokerError, match=r"no device could connect: .*(TLS|reset|closed)"):
+            run(replace(plan(1), endpoints=(endpoint,)))
 
 
 async def test_every_connection_may_be_encrypted_and_show_a_certificate(tmp_path: Path) -> None:

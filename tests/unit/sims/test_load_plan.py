@@ -11,15 +11,13 @@ from jsonschema import Draft202012Validator
 from device_sims.errors import InputError
 from device_sims.load.plan import (
     FIRST_SEQ,
-    ID_BYTES,
     MAX_VALUES,
     PUBACKS,
     TICK_MS,
     WRONG_MS,
     Endpoint,
     LoadPlan,
-    Template,
-    time_part,
+    head_of,
 )
 from hub.mqtt.packets import PacketReader, Puback
 
@@ -35,10 +33,8 @@ def plan(**changes) -> LoadPlan:
 
 def message(load: LoadPlan, j: int, n: int) -> bytes:
     tails = load.tails()
-    head = Template(load, j, tails).head
-    time = time_part(load.time_ms(j, n, START))
-    packet_id = ID_BYTES[n] if load.qos else b""
-    return head + packet_id + time + b"%d" % (FIRST_SEQ + n) + tails[load.variant(j, n)]
+    middle = load.middle(n, load.time_ms(j, n, START))
+    return head_of(load, j, tails) + middle + tails[load.variant(j, n)]
 
 
 @pytest.mark.parametrize("values", range(1, MAX_VALUES + 1))
