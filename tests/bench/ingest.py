@@ -247,10 +247,7 @@ class Searches:
 
     async def _ask(self, request: bytes) -> None:
         began = time.monotonic()
-        try:
-            reader, writer = self._idle.pop()
-        except IndexError:
-            reader, writer = await asyncio.open_connection("127.0.0.1", self._hub.http_port)
+        reader, writer = await self._connection()
         done = False
         try:
             writer.write(request)
@@ -269,6 +266,14 @@ class Searches:
         if not head.startswith(b"http/1.1 200 ") or content.count(b'"fullUrl"') < COUNT:
             raise RuntimeError(f"a search answers {head[:60]!r} with {content.count(b'fullUrl')} entries")
         self.took_ms.append((time.monotonic() - began) * 1000)
+
+    async def _connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        while self._idle:
+            reader, writer = self._idle.pop()
+            if not reader.at_eof():
+                return reader, writer
+            writer.close()  # the hub hangs up after some seconds without a request
+        return await asyncio.open_connection("127.0.0.1", self._hub.http_port)
 
 
 @contextlib.asynccontextmanager
