@@ -192,6 +192,10 @@ class Connection(Link):
         elif self._answer is not None and not self._answer.done():
             self._answer.set_exception(error or ConnectionResetError("closed before CONNACK"))
 
+    def expects(self) -> bool:
+        """Tell whether a message waits for its PUBACK, or CONNECT for its answer."""
+        return self.unacknowledged > 0 or not self.up
+
     def data_received(self, data: bytes) -> None:
         """Look at what came: nearly always the one PUBACK that is next."""
         n = self.acknowledged

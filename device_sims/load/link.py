@@ -69,7 +69,7 @@ class Link(asyncio.Protocol):
     `pause_writing` and `resume_writing`.
     """
 
-    __slots__ = ("_board", "_ending", "_fd", "_recv", "_send", "_sock", "_unsent")
+    __slots__ = ("_board", "_ending", "_fd", "_records", "_recv", "_send", "_sock", "_unsent")
 
     _send: Callable[[bytes | bytearray], int]
     _recv: Callable[[int], bytes]
@@ -80,6 +80,8 @@ class Link(asyncio.Protocol):
         self._fd = -1
         self._unsent: bytearray | None = None
         self._ending = False
+        self._records = False
+        """Whether one read brings one record of TLS, however many wait."""
 
     @property
     def linked(self) -> bool:
@@ -100,6 +102,7 @@ class Link(asyncio.Protocol):
             self._send, self._recv = inner.write, inner.read
         self._unsent = None
         self._ending = False
+        self._records = tls
         self._board.add(self._fd, self)
 
     def transmit(self, packet: bytes) -> None:
@@ -154,8 +157,12 @@ class Link(asyncio.Protocol):
                 self.cut()
                 return
             self.data_received(data)
-            if len(data) < _READ:
+            if len(data) < _READ and not (self._records and self.expects()):
                 return
+
+    def expects(self) -> bool:
+        """Tell whether more may have come; of who never knows, nothing is left until the next look."""
+        return True
 
     def _flush(self) -> None:
         unsent = self._unsent
@@ -188,7 +195,11 @@ async def dial(
     loop = asyncio.get_running_loop()
     failed: OSError = ConnectionError(f"{host} has no address")
     for family, kind, protocol, _, address in await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-        sock = socket.socket(family, kind, protocol)
+        try:
+            sock = socket.socket(family, kind, protocol)
+        except OSError as error:  # an address of a kind that this machine doesn't have
+            failed = error
+            continue
         try:
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -150,7 +150,7 @@ def _valued(name: str, value: Value) -> str:
 
 
 def _components(reading: Reading, group: Group) -> tuple[str, bool]:
-    rendered, any_questionable = [], False
+    parts, any_questionable = [], False
     exceptions = reading.exceptions or {}
     for name in group.members:
         if name in reading.values or name in exceptions:
@@ -160,8 +160,8 @@ def _components(reading: Reading, group: Group) -> tuple[str, bool]:
             content = _absent(ABSENT[""])
         else:
             continue
-        rendered.append(f'{{"code":{_code(name)}{content}}}')
-    return f',"component":[{",".join(rendered)}]', any_questionable
+        parts.append(f'{{"code":{_code(name)}{content}}}')
+    return f',"component":[{",".join(parts)}]', any_questionable
 
 
 @cache
@@ -188,7 +188,7 @@ def _absent(code: str) -> str:
     return f',"dataAbsentReason":{json.encode({"coding": [coding]}).decode()}'
 
 
-@lru_cache(maxsize=10_000)
+@lru_cache(maxsize=65_536)
 def _fragments(_site: str, _device: str, _channel: str) -> dict[str, _Parts]:
     """Return what is rendered already of one channel of a device, by group; there are as many as GROUPS."""
     return {}

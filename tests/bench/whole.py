@@ -147,10 +147,16 @@ async def _bare_aiomqtt(url: str) -> float:
     async with aiomqtt.Client(address.host, address.port, identifier="plain") as client:
         await client.subscribe("wards/v1/+/+/+/observations", qos=1)
         running = asyncio.create_task(take(client))
-        rate = await _paced_fan_in(url, lambda: received, look_s=0.01)
+        rates = []
+        for _ in range(FAN_INS):
+
+            def taken(before: int = received) -> int:
+                return received - before
+
+            rates.append(await _paced_fan_in(url, taken, look_s=0.01))
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
-    return rate
+    return median(rates)
 
 
 async def _hub(folder: Path, url: str) -> float:

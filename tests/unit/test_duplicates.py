@@ -30,6 +30,13 @@ def test_whatever_passes_through_the_last_of_them_are_known_and_nothing_is_that_
         assert len(window) <= 2 * span
 
 
+def test_what_is_too_large_to_be_noted_is_known_all_the_same():
+    window = Duplicates()
+    for identity in ((1, 2**70, 1), (2, 5, 2**65), (3, -(2**70), 7)):
+        assert not window.seen(*identity)
+        assert window.seen(*identity)
+
+
 def test_times_that_only_rise_and_one_that_comes_again_is_found():
     window = Duplicates(span=1000)
     for time in range(1, 900):

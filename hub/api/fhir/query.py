@@ -211,7 +211,7 @@ def of_request(request: Request, form: Iterable[tuple[str, str]] = ()) -> Query:
 def repeated(request: Request) -> Query:
     """Return the query of a request that is asked again and again: as `of_request`, and the same one again.
 
-    What such a query says must be no person's name: it is remembered.
+    It is remembered, in memory alone, until so many others have come, also where it is refused.
     """
     text: bytes = request.scope["query_string"]
     if len(text) > _KEPT or "prefer" in request.headers:

@@ -15,9 +15,8 @@ def test_a_percentile_is_right_to_one_part_in_a_thousand(recorded_us: list[int],
     ordered = sorted(recorded_us)
     wanted = max(len(ordered) * percent / 100, 1)
     exact = next(value for place, value in enumerate(ordered, 1) if place >= wanted)
-    told_us = round(
-        histogram.percentile_ms(percent) * 1000
-    )  # 1.001 ms are not quite 1001 us in floating point
+    # 1.001 ms are not quite 1001 us in floating point.
+    told_us = round(histogram.percentile_ms(percent) * 1000)
     assert exact <= told_us <= exact * 1.001 + 0.5
 
 

@@ -21,11 +21,16 @@ class Heard(Link):
 
     def __init__(self, board: Switchboard) -> None:
         super().__init__(board)
+        self.looks = 0
         self.data = b""
         self.told: list[str] = []
 
     def data_received(self, data: bytes) -> None:
         self.data += data
+
+    def look(self) -> None:
+        self.looks += 1
+        super().look()
 
     def pause_writing(self) -> None:
         self.told.append("pause")
@@ -132,6 +137,17 @@ async def test_what_comes_is_read_whole_then_the_end_is_told(ends, size: int) ->
     assert link.told == ["lost"]
 
 
+async def test_all_that_waits_is_read_in_one_look_each_packet_a_record_of_its_own(ends) -> None:
+    mine, theirs = ends
+    for n in range(20):
+        theirs.sendall(b"%04d" % n)
+    link = Heard(Switchboard())
+    link.attach(mine)
+    await until(lambda: link.data)
+    assert link.data == b"".join(b"%04d" % n for n in range(20))
+    assert link.looks == 1
+
+
 async def test_who_is_cut_by_another_in_the_same_look_is_not_looked_at(ends) -> None:
     mine, theirs = ends
     first, second = socket.socketpair()
@@ -214,6 +230,24 @@ async def test_a_handshake_that_comes_to_nothing_is_an_error_and_leaves_no_socke
         await over.wait()  # who waited saw the end: this side has closed its socket
     server.close()
     await server.wait_closed()
+
+
+async def test_an_address_of_a_kind_that_the_machine_has_not_leaves_the_next(monkeypatch) -> None:
+    served = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0)
+    port = served.sockets[0].getsockname()[1]
+    loop = asyncio.get_running_loop()
+
+    async def addresses(*_: object, **__: object) -> list[tuple]:
+        return [
+            (200, socket.SOCK_STREAM, 0, "", ("::1", port)),
+            (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", port)),
+        ]
+
+    monkeypatch.setattr(loop, "getaddrinfo", addresses)
+    async with served:
+        sock = await dial("localhost", port, None, "localhost")
+    assert sock.getpeername() == ("127.0.0.1", port)
+    sock.close()
 
 
 async def test_a_refused_connection_and_one_from_elsewhere() -> None:
