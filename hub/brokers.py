@@ -139,8 +139,8 @@ class Brokers:
     @property
     def heard(self) -> int:
         """How many devices were heard, but the canaries; far less work than counting `devices`."""
-        canaries = [one for one in self._canaries() if self._roster.find(one.site, one.name) is not None]
-        return len(self._roster) - len(canaries)
+        canaries = sum(self._roster.find(one.site, one.name) is not None for one in self._canaries())
+        return len(self._roster) - canaries
 
     def is_canary(self, device: Device) -> bool:
         """Tell whether a device is the hub's own canary at one of the brokers."""

@@ -54,7 +54,7 @@ class Duplicates:
         """Tell whether this identity was seen before, and remember it."""
         newer = self._newer
         newest_ns = newer.newest_ns.get(channel_index)
-        if newest_ns is None:
+        if newest_ns is None:  # where the older has none either, the window holds nothing of this channel
             newest_ns = self._older.newest_ns.get(channel_index)
         if newest_ns is None or device_time_ns > newest_ns:
             newer.newest_ns[channel_index] = device_time_ns
@@ -62,6 +62,7 @@ class Duplicates:
             identity = _identity(channel_index, device_time_ns, seq)
             if identity in newer or identity in self._older:
                 return True
+            # The older one is forgotten first: what is known of the channel must not go with it.
             newer.newest_ns.setdefault(channel_index, newest_ns)
         try:
             newer.unsorted += _note(channel_index, device_time_ns, seq)

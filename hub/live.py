@@ -102,6 +102,7 @@ class Live:
         self._stale_floor_s = stale_floor_s
         self._stale_after_s = dict(stale_after_s or {})
         self._changed: list[Device] = []
+        """Those whose `changed` is set."""
         self._bed_of: dict[Device, tuple[str, str] | None] = {}
         """Site and bed of every device that has sent a value."""
         self._devices_at: dict[tuple[str, str], list[Device]] = {}

@@ -52,12 +52,11 @@ def normalise(
     values, exceptions = clean_values(observed.values, observed.units, observed.quality, refused)
     if device_ns and not clock.trusted:
         exceptions = _doubt_all(values, exceptions)
-    time_ns = corrected_ns - corrected_ns % MILLISECOND_NS + seq % MILLISECOND_NS  # `determination_time`
     return Reading(
         site,
         device,
         observed.channel,
-        time_ns,
+        determination_time(corrected_ns, seq),
         device_ns,
         received_ns,
         seq,

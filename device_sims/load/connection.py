@@ -97,7 +97,7 @@ class Connection(Link):
         self._ledger = ledger
         self._on_down = on_down
         self._qos = plan.qos
-        self._window = plan.window if plan.qos else LAST_ROUND + 1
+        self._window = plan.window if plan.qos else LAST_ROUND + 1  # nothing is acknowledged at QoS 0
         self._excursion = plan.excursion(j) or (0, 0)
         self._clock_error_ms = plan.clock_error_ms(j)
         self._start_ms = 0

@@ -161,7 +161,7 @@ class Link(asyncio.Protocol):
                 return
 
     def expects(self) -> bool:
-        """Tell whether more may have come; of who never knows, nothing is left until the next look."""
+        """Tell whether more may wait to be read; who can't know says yes: all is read then."""
         return True
 
     def _flush(self) -> None:

@@ -261,7 +261,7 @@ class Worker:
             tick = int((n * devices + connection.j) * per_tick) + 1
             if tick > ticks:
                 break
-            if tick != last or not place:
+            if tick != last or not place:  # a new moment, or a new round at the same
                 last, middle = tick, plan.middle(n, self._start_ms + tick * TICK_MS)
             if silent and connection.j in silent:
                 connection.hold()

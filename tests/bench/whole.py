@@ -122,13 +122,7 @@ async def _bare(url: str, filters: tuple[str, ...]) -> float:
     session = Session(BrokerAddress(url=url), client_id="bare", filters=filters, deliver=take)
     running = asyncio.create_task(session.run())
     await session.wait_connected(10)
-    rates = []
-    for _ in range(FAN_INS):
-
-        def taken(before: int = received) -> int:
-            return received - before
-
-        rates.append(await _paced_fan_in(url, taken, look_s=0.01))
+    rates = [await _paced_fan_in(url, lambda: received, look_s=0.01) for _ in range(FAN_INS)]
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     return median(rates)
@@ -147,13 +141,7 @@ async def _bare_aiomqtt(url: str) -> float:
     async with aiomqtt.Client(address.host, address.port, identifier="plain") as client:
         await client.subscribe("wards/v1/+/+/+/observations", qos=1)
         running = asyncio.create_task(take(client))
-        rates = []
-        for _ in range(FAN_INS):
-
-            def taken(before: int = received) -> int:
-                return received - before
-
-            rates.append(await _paced_fan_in(url, taken, look_s=0.01))
+        rates = [await _paced_fan_in(url, lambda: received, look_s=0.01) for _ in range(FAN_INS)]
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
     return median(rates)
@@ -171,26 +159,27 @@ async def _hub(folder: Path, url: str) -> float:
     rates = []
     for _ in range(FAN_INS):
         await hub.drained()
-        before = hub.metric("hub_durable_readings_total")
-
-        def durable(before: float = before) -> int:
-            return int(hub.metric("hub_durable_readings_total") - before)
-
         # Each answer costs the hub some milliseconds, and the bench as many.
-        rates.append(await _paced_fan_in(url, durable, look_s=0.2))
+        rates.append(
+            await _paced_fan_in(url, lambda: int(hub.metric("hub_durable_readings_total")), look_s=0.2)
+        )
     hub.stop()
     return median(rates)
 
 
 async def _paced_fan_in(url: str, taken: Callable[[], int], look_s: float) -> float:
-    """Publish until all is taken, OUTSTANDING ahead of it, and return messages/s."""
+    """Publish until all is taken, OUTSTANDING ahead of it, and return messages/s.
+
+    `taken` tells how many messages the subscriber has taken, those of before included.
+    """
+    before = taken()
     load = await _generator(url, count=FAN_IN, paced=True)
     assert load.stdin is not None
     assert load.stdout is not None
     await load.stdout.readline()  # it is connected
     began = time.monotonic()
     published = 0
-    while (by_now := taken()) < FAN_IN:
+    while (by_now := taken() - before) < FAN_IN:
         if load.returncode:
             raise RuntimeError(f"the generator ended with {load.returncode}, {by_now} of {FAN_IN} taken")
         if published < FAN_IN:
